@@ -1,0 +1,14 @@
+pub mod otlp;
+
+pub mod limits;
+pub mod moment;
+pub mod verdict;
+
+pub mod receipt;
+
+pub mod batch;
+
+pub mod clock;
+pub mod telemetry;
+
+pub mod intake;

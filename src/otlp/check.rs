@@ -1,0 +1,200 @@
+//! One walk that proves a request well-formed, so that everything behind it cannot fail.
+//!
+//! Proven: every tag, length and varint; the wire type of every known field; UTF-8 in every
+//! text; the nesting of values; the number of elements. Unknown fields are proven walkable and
+//! left alone. The walk allocates nothing, so a hostile body costs its own size and no more.
+
+use super::schema::{ANY_VALUE, Field, Kind, Label, Message};
+use super::wire::{GROUP_NESTING_MAX, WireType, skip_group, varint};
+
+/// What a request may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Spans, log records or data points.
+    pub items: usize,
+    /// Messages of any kind: attributes, values, events, links, items.
+    pub elements: usize,
+    /// Arrays and maps within each other in one attribute value.
+    pub value_nesting: usize,
+}
+
+/// What the walk saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub items: usize,
+    pub elements: usize,
+    /// A singular field occurs twice in some message, which protobuf allows and means "merge".
+    pub repeated_singular: bool,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The bytes are not what they claim to be.
+    #[error("not a valid {message}: {what} at byte {at}")]
+    Bytes { message: &'static str, what: &'static str, at: usize },
+    /// A known field has another wire type.
+    #[error("not a valid {message}: field {field} has the wrong wire type at byte {at}")]
+    WrongType { message: &'static str, field: &'static str, at: usize },
+    /// Well-formed so far, but more than a bound allows.
+    #[error("too many {what}: a request may hold {limit}")]
+    TooMany { what: &'static str, limit: usize },
+    /// Values nested deeper than the bound.
+    #[error("attribute values are nested deeper than {limit} levels")]
+    TooDeep { limit: usize },
+}
+
+impl Malformed {
+    /// Whether the request is refused for its size rather than for being wrong.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Malformed::TooMany { .. })
+    }
+}
+
+/// Checks `bytes` as a `message` of [`super::schema`] within `bounds`.
+pub fn check(message: &'static Message, bytes: &[u8], bounds: &Bounds) -> Result<Tally, Malformed> {
+    let mut walk = Walk { bytes, bounds, tally: Tally::default() };
+    walk.message(message, 0, bytes.len(), 0)?;
+    Ok(walk.tally)
+}
+
+struct Walk<'a> {
+    bytes: &'a [u8],
+    bounds: &'a Bounds,
+    tally: Tally,
+}
+
+impl Walk<'_> {
+    /// Checks the message in `at..end`, `nesting` values deep.
+    fn message(
+        &mut self,
+        message: &'static Message,
+        mut at: usize,
+        end: usize,
+        nesting: usize,
+    ) -> Result<(), Malformed> {
+        let bad = |what, at| Malformed::Bytes { message: message.name, what, at };
+        // A message of this walk ends where its length says, never behind it.
+        let bytes = self.bytes.get(..end).unwrap_or_default();
+        let mut seen = 0u64;
+        while at < end {
+            let (tag, body) = varint(bytes, at).ok_or(bad("a tag is cut off or too long", at))?;
+            let number = tag >> 3;
+            if number == 0 || number >= 1 << 29 {
+                return Err(bad("a field number is out of range", at));
+            }
+            let wire = WireType::of(tag).ok_or(bad("an unknown wire type", at))?;
+            let (value, next) = match wire {
+                WireType::Len => {
+                    let (len, start) =
+                        varint(bytes, body).ok_or(bad("a length is cut off or too long", at))?;
+                    let stop = usize::try_from(len).ok().and_then(|len| start.checked_add(len));
+                    let stop = stop.filter(|stop| *stop <= end);
+                    (start, stop.ok_or(bad("a length points behind the end", at))?)
+                }
+                WireType::Varint => {
+                    let (_, next) =
+                        varint(bytes, body).ok_or(bad("a number is cut off or too long", at))?;
+                    (body, next)
+                }
+                WireType::Fixed64 => (body, body + 8),
+                WireType::Fixed32 => (body, body + 4),
+                WireType::GroupStart => {
+                    let next = skip_group(bytes, number, body, GROUP_NESTING_MAX);
+                    (body, next.ok_or(bad("a group is broken or nested too deeply", at))?)
+                }
+                WireType::GroupEnd => return Err(bad("a group ends that never began", at)),
+            };
+            if next > end {
+                return Err(bad("a value is cut off", at));
+            }
+            if let Some(field) = message.field(number as u32) {
+                if field.label != Label::Many {
+                    let bit = if field.label == Label::Oneof { 1 } else { 1 << (number & 63) };
+                    self.tally.repeated_singular |= seen & bit != 0;
+                    seen |= bit;
+                }
+                self.field(message, field, wire, value, next, nesting)?;
+            }
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// Checks one known field's value in `at..end`.
+    fn field(
+        &mut self,
+        message: &'static Message,
+        field: &'static Field,
+        wire: WireType,
+        at: usize,
+        end: usize,
+        nesting: usize,
+    ) -> Result<(), Malformed> {
+        let natural = match field.kind {
+            Kind::Text | Kind::Bytes | Kind::Id | Kind::Message(_) => WireType::Len,
+            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => WireType::Fixed64,
+            Kind::Fixed32 => WireType::Fixed32,
+            _ => WireType::Varint,
+        };
+        if wire != natural {
+            let packed = wire == WireType::Len && field.label == Label::Many;
+            if packed && self.packed(natural, at, end) {
+                return Ok(());
+            }
+            let (message, field) = (message.name, field.name);
+            return Err(Malformed::WrongType { message, field, at });
+        }
+        match field.kind {
+            Kind::Text => {
+                let text = self.bytes.get(at..end).unwrap_or_default();
+                if std::str::from_utf8(text).is_err() {
+                    let what = "a text is not UTF-8";
+                    return Err(Malformed::Bytes { message: message.name, what, at });
+                }
+                Ok(())
+            }
+            Kind::Message(child) => {
+                self.count(child)?;
+                // Only values can nest without bound: each array or map enters one level.
+                let deeper = nesting + usize::from(std::ptr::eq(message, &ANY_VALUE));
+                if deeper > self.bounds.value_nesting {
+                    return Err(Malformed::TooDeep { limit: self.bounds.value_nesting });
+                }
+                self.message(child, at, end, deeper)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, child: &'static Message) -> Result<(), Malformed> {
+        self.tally.elements += 1;
+        self.tally.items += usize::from(child.item);
+        if self.tally.items > self.bounds.items {
+            return Err(Malformed::TooMany { what: "items", limit: self.bounds.items });
+        }
+        if self.tally.elements > self.bounds.elements {
+            return Err(Malformed::TooMany { what: "elements", limit: self.bounds.elements });
+        }
+        Ok(())
+    }
+
+    /// Whether `at..end` is a whole number of packed values.
+    fn packed(&self, natural: WireType, mut at: usize, end: usize) -> bool {
+        match natural {
+            WireType::Fixed64 => (end - at).is_multiple_of(8),
+            WireType::Fixed32 => (end - at).is_multiple_of(4),
+            WireType::Varint => {
+                let bytes = self.bytes.get(..end).unwrap_or_default();
+                while at < end {
+                    match varint(bytes, at) {
+                        Some((_, next)) => at = next,
+                        None => return false,
+                    }
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Edits are values: what to remove, replace and append, and one function that applies them.
+//!
+//! An edit names a place in the request by offset. [`Edits::apply`] copies what is kept in as few
+//! runs as possible and rewrites the lengths of the messages above each edit in the fewest bytes.
+//! It knows no schema: an edit inside a field's payload changes that field's length and its
+//! ancestors'. A request without edits is not copied at all, and unknown fields survive.
+//!
+//! Appending goes to the end of a message. An edit inside a removed field is ignored, so a
+//! processor may drop a span after having looked at its parts.
+
+use super::wire::{Field, Message, put_varint, varint, varint_len};
+use bytes::Bytes;
+
+/// A list of edits to one request.
+#[derive(Default, Debug)]
+pub struct Edits {
+    list: Vec<Edit>,
+    /// The new bytes of replacements and appendices.
+    arena: Vec<u8>,
+    removed_items: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Edit {
+    /// Where the message starts that the edit belongs to.
+    message: u32,
+    /// What is left out; for an appendix, empty and at the message's start.
+    at: u32,
+    end: u32,
+    /// What is put in its place: a range of the arena.
+    new: (u32, u32),
+    append: bool,
+}
+
+impl Edits {
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Forgets all edits and keeps the memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.arena.clear();
+        self.removed_items = 0;
+    }
+
+    /// Items removed by [`Edits::remove_item`].
+    pub fn removed_items(&self) -> usize {
+        self.removed_items
+    }
+
+    /// Leaves `field` out of `message`.
+    pub fn remove(&mut self, message: Message<'_>, field: &Field<'_>) {
+        self.replace(message, field, |_| {});
+    }
+
+    /// Leaves an item (span, log record, metric) out of its scope group and counts it.
+    pub fn remove_item(&mut self, scope_group: Message<'_>, field: &Field<'_>) {
+        self.remove(scope_group, field);
+        self.removed_items += 1;
+    }
+
+    /// Puts the fields that `write` appends in the place of `field` of `message`.
+    pub fn replace(
+        &mut self,
+        message: Message<'_>,
+        field: &Field<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let new = self.new_bytes(write);
+        let (message, at, end) = (message.start as u32, field.at as u32, field.end as u32);
+        self.list.push(Edit { message, at, end, new, append: false });
+    }
+
+    /// Puts the fields that `write` appends at the end of `message`.
+    pub fn append(&mut self, message: Message<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        let new = self.new_bytes(write);
+        let at = message.start as u32;
+        self.list.push(Edit { message: at, at, end: at, new, append: true });
+    }
+
+    fn new_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
+        let start = self.arena.len() as u32;
+        write(&mut self.arena);
+        (start, self.arena.len() as u32)
+    }
+
+    /// The request with the edits in it. `request` must be the one that the edits were made for.
+    pub fn apply(&mut self, request: &Bytes) -> Bytes {
+        if self.list.is_empty() {
+            return request.clone();
+        }
+        // Edits of one message come in the order of its fields, appendices first; a processor
+        // that walks once emits them so, and then this is one pass over a sorted list.
+        self.list.sort_by_key(|e| (e.at, !e.append));
+        let mut pass = Pass { bytes: request, edits: self, next: 0, sizes: vec![], size: 0 };
+        let size = pass.measure(0, request.len());
+        let mut out = Vec::with_capacity(size);
+        pass.next = 0;
+        pass.write(0, request.len(), &mut out);
+        Bytes::from(out)
+    }
+}
+
+/// The two walks of one application: first the new sizes of edited messages, then the bytes.
+struct Pass<'a> {
+    bytes: &'a [u8],
+    edits: &'a Edits,
+    /// The next edit.
+    next: usize,
+    /// New sizes of the edited messages, each before those inside it.
+    sizes: Vec<usize>,
+    /// The next size.
+    size: usize,
+}
+
+/// What stands next in a message.
+enum Step {
+    /// An edit of the message itself.
+    Here(Edit),
+    /// A field of the message with edits inside: its payload.
+    Inside { payload: usize, end: usize },
+    /// No more edits in the message.
+    Rest,
+}
+
+impl Pass<'_> {
+    /// The next step in the message `start..end`, of which all before `at` is done.
+    fn step(&mut self, start: usize, end: usize, at: &mut usize) -> Step {
+        let Some(edit) = self.edits.list.get(self.next).copied() else {
+            return Step::Rest;
+        };
+        let place = edit.at as usize;
+        // An appendix may stand at the very end: that of an empty message. No message outside
+        // this one can start there, for its tag would have to stand before.
+        if place > end || (place == end && !edit.append) {
+            return Step::Rest;
+        }
+        if edit.message as usize == start {
+            self.next += 1;
+            return Step::Here(edit);
+        }
+        // The edit stands in some field of this message: find it, field by field.
+        while *at < end {
+            let Some((payload, next)) = field_bounds(self.bytes, *at) else {
+                return Step::Rest;
+            };
+            if place < next || (place == next && payload == next && edit.append) {
+                return Step::Inside { payload, end: next };
+            }
+            *at = next;
+        }
+        Step::Rest
+    }
+
+    /// Passes over the edits inside what a removal leaves out.
+    fn skip_inside(&mut self, edit: &Edit) {
+        let inside = |e: &Edit| e.at < edit.end || (e.append && e.at == edit.end);
+        while self.edits.list.get(self.next).is_some_and(inside) {
+            self.next += 1;
+        }
+    }
+
+    fn measure(&mut self, start: usize, end: usize) -> usize {
+        let slot = self.sizes.len();
+        self.sizes.push(0);
+        // Kept and new bytes are added up; removed ones are left out of the sum.
+        let (mut size, mut at, mut copied) = (0, start, start);
+        loop {
+            match self.step(start, end, &mut at) {
+                Step::Here(edit) => {
+                    size += (edit.new.1 - edit.new.0) as usize;
+                    if !edit.append {
+                        size += edit.at as usize - copied;
+                        copied = edit.end as usize;
+                        at = copied;
+                        self.skip_inside(&edit);
+                    }
+                }
+                Step::Inside { payload, end: next } => {
+                    let tag = tag_end(self.bytes, at);
+                    let body = self.measure(payload, next);
+                    size += tag - copied + varint_len(body as u64) + body;
+                    (copied, at) = (next, next);
+                }
+                Step::Rest => break,
+            }
+        }
+        size += end - copied;
+        if let Some(place) = self.sizes.get_mut(slot) {
+            *place = size;
+        }
+        size
+    }
+
+    fn write(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
+        self.size += 1;
+        let (mut at, mut copied) = (start, start);
+        let mut appended = self.next..self.next;
+        loop {
+            match self.step(start, end, &mut at) {
+                Step::Here(edit) if edit.append => appended.end = self.next,
+                Step::Here(edit) => {
+                    self.copy(copied, edit.at as usize, out);
+                    self.put(&edit, out);
+                    copied = edit.end as usize;
+                    at = copied;
+                    self.skip_inside(&edit);
+                }
+                Step::Inside { payload, end: next } => {
+                    self.copy(copied, tag_end(self.bytes, at), out);
+                    let size = self.sizes.get(self.size).copied().unwrap_or_default();
+                    put_varint(out, size as u64);
+                    self.write(payload, next, out);
+                    (copied, at) = (next, next);
+                }
+                Step::Rest => break,
+            }
+        }
+        self.copy(copied, end, out);
+        for edit in self.edits.list.get(appended).unwrap_or_default() {
+            self.put(edit, out);
+        }
+    }
+
+    fn copy(&self, from: usize, to: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes.get(from..to).unwrap_or_default());
+    }
+
+    fn put(&self, edit: &Edit, out: &mut Vec<u8>) {
+        let range = edit.new.0 as usize..edit.new.1 as usize;
+        out.extend_from_slice(self.edits.arena.get(range).unwrap_or_default());
+    }
+}
+
+/// The payload's start and the end of the field at `at`.
+fn field_bounds(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let rest = Message { bytes: bytes.get(at..)?, start: at };
+    let field = rest.fields().next()?;
+    Some((field.end - field.bytes().len(), field.end))
+}
+
+/// The offset behind the tag at `at`.
+fn tag_end(bytes: &[u8], at: usize) -> usize {
+    varint(bytes, at).map_or(at, |(_, end)| end)
+}

@@ -1,0 +1,111 @@
+//! Processors: they look at batches and change them, and do nothing else.
+//!
+//! A processor does no I/O and reads no clock: time comes in with each call, and a wish to be
+//! called later goes out as a moment. It imports neither tokio nor a clock. What it changes it
+//! says as [`Edits`](crate::otlp::edit::Edits).
+//!
+//! To add one: write `processors/<name>.rs` with a `KIND`, then add its `mod` line and its entry
+//! in [`LIST`]. The command line, configuration check, schema and documentation follow from it.
+
+use crate::batch::{Batch, Signal};
+use crate::config::{Component, Section};
+use crate::moment::Moment;
+use crate::telemetry::{Counter, Gauge, Registry};
+use crate::verdict::Verdict;
+use std::sync::Arc;
+
+mod baggage;
+mod orphans;
+mod sensitive;
+
+/// All processors, in reading order.
+pub const LIST: &[Kind] = &[sensitive::KIND, baggage::KIND, orphans::KIND];
+
+/// A type of processor: its entry in the catalogue, and how to build one.
+pub struct Kind {
+    pub component: Component,
+    /// Builds one from its checked section; it cannot fail.
+    pub build: fn(&Section, &Setup<'_>) -> Built,
+}
+
+/// A processor, ready to run.
+pub enum Built {
+    /// Holds no state. Before the first stateful processor of a pipeline it runs on the receiving
+    /// connection's own task, on all cores at once.
+    Stateless(Arc<dyn Stateless>),
+    /// Holds state; owned by one task per shard.
+    Stateful(Box<dyn Stateful>),
+}
+
+/// A processor without state.
+pub trait Stateless: Send + Sync {
+    /// Takes a batch and hands on what becomes of it.
+    fn process(&self, batch: Batch, now: Moment, out: &mut Out);
+}
+
+/// A processor with state.
+pub trait Stateful: Send {
+    /// Takes a batch and hands on what becomes of it, now or later.
+    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out);
+
+    /// When [`Stateful::wake`] wants to be called, if at all.
+    fn wake_at(&self) -> Option<Moment> {
+        None
+    }
+
+    /// Called at or after [`Stateful::wake_at`].
+    fn wake(&mut self, _now: Moment, _out: &mut Out) {}
+
+    /// Hands on everything that is held: the pipeline is about to end.
+    fn finish(&mut self, _now: Moment, _out: &mut Out) {}
+}
+
+/// Where a processor puts what it passes on.
+#[derive(Default)]
+pub struct Out {
+    batches: Vec<Batch>,
+}
+
+impl Out {
+    /// Hands `batch` on. A batch in which nothing is left ends here, accepted.
+    pub fn pass(&mut self, batch: Batch) {
+        if batch.items() == 0 {
+            batch.settle(&Verdict::Accepted);
+        } else {
+            self.batches.push(batch);
+        }
+    }
+
+    /// Takes what was passed on so far.
+    pub fn take(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.batches)
+    }
+}
+
+/// What a processor may use when it is built.
+pub struct Setup<'a> {
+    /// The processor's id, such as `sensitive/strict`.
+    pub id: &'a str,
+    pub pipeline: &'a str,
+    pub signal: Signal,
+    pub registry: &'a Registry,
+}
+
+impl Setup<'_> {
+    /// A counter labelled with this processor and pipeline, and `labels`.
+    pub fn counter(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Counter {
+        self.registry.counter(name, help, &self.labels(labels))
+    }
+
+    /// A gauge labelled with this processor and pipeline, and `labels`.
+    pub fn gauge(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Gauge {
+        self.registry.gauge(name, help, &self.labels(labels))
+    }
+
+    fn labels<'l>(&'l self, more: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {
+        [("processor", self.id), ("pipeline", self.pipeline)]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! The metrics of this process, created by name and rendered as Prometheus text.
+
+use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A number that only grows.
+#[derive(Clone)]
+pub struct Counter(prometheus::IntCounter);
+
+impl Counter {
+    #[inline]
+    pub fn add(&self, n: usize) {
+        self.0.inc_by(n as u64);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Clone)]
+pub struct Gauge(prometheus::IntGauge);
+
+impl Gauge {
+    #[inline]
+    pub fn add(&self, n: i64) {
+        self.0.add(n);
+    }
+
+    pub fn set(&self, n: i64) {
+        self.0.set(n);
+    }
+
+    pub fn value(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+/// Creates metrics and renders them. Cloning shares them.
+#[derive(Clone, Default)]
+pub struct Registry {
+    families: Arc<Mutex<Families>>,
+}
+
+#[derive(Default)]
+struct Families {
+    registry: prometheus::Registry,
+    counters: BTreeMap<String, IntCounterVec>,
+    gauges: BTreeMap<String, IntGaugeVec>,
+}
+
+impl Registry {
+    /// The counter `name` with these labels; the same one for the same name and labels. All
+    /// counters of one name carry the same label names.
+    pub fn counter(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Counter {
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        if !families.counters.contains_key(name) {
+            let names: Vec<&str> = labels.iter().map(|l| l.0).collect();
+            if let Ok(family) = IntCounterVec::new(Opts::new(name, help), &names) {
+                let _ = families.registry.register(Box::new(family.clone()));
+                families.counters.insert(name.to_owned(), family);
+            }
+        }
+        let values: Vec<&str> = labels.iter().map(|l| l.1).collect();
+        let family = families.counters.get(name);
+        let counter = family.and_then(|f| f.get_metric_with_label_values(&values).ok());
+        debug_assert!(counter.is_some(), "{name}: label names differ between two uses");
+        Counter(counter.unwrap_or_else(detached_counter))
+    }
+
+    /// The gauge `name` with these labels.
+    pub fn gauge(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Gauge {
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        if !families.gauges.contains_key(name) {
+            let names: Vec<&str> = labels.iter().map(|l| l.0).collect();
+            if let Ok(family) = IntGaugeVec::new(Opts::new(name, help), &names) {
+                let _ = families.registry.register(Box::new(family.clone()));
+                families.gauges.insert(name.to_owned(), family);
+            }
+        }
+        let values: Vec<&str> = labels.iter().map(|l| l.1).collect();
+        let family = families.gauges.get(name);
+        let gauge = family.and_then(|f| f.get_metric_with_label_values(&values).ok());
+        debug_assert!(gauge.is_some(), "{name}: label names differ between two uses");
+        Gauge(gauge.unwrap_or_else(detached_gauge))
+    }
+
+    /// All metrics in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = vec![];
+        let _ = TextEncoder::new().encode(&families.registry.gather(), &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+/// A counter that is not shown, in place of one that could not be registered.
+fn detached_counter() -> prometheus::IntCounter {
+    prometheus::core::GenericCounter::with_opts(Opts::new("detached", "detached"))
+        .unwrap_or_else(|_| unreachable!("the name is valid"))
+}
+
+fn detached_gauge() -> prometheus::IntGauge {
+    prometheus::core::GenericGauge::with_opts(Opts::new("detached", "detached"))
+        .unwrap_or_else(|_| unreachable!("the name is valid"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_and_labels_are_the_same_counter_and_render_without_a_suffix() {
+        let registry = Registry::default();
+        let labels = [("receiver", "otlp")];
+        registry.counter("otelcol_receiver_accepted_spans", "spans", &labels).add(2);
+        registry.counter("otelcol_receiver_accepted_spans", "spans", &labels).add(3);
+        let text = registry.render();
+        assert!(text.contains("otelcol_receiver_accepted_spans{receiver=\"otlp\"} 5"), "{text}");
+    }
+}
