@@ -1,0 +1,3 @@
+pub mod limits;
+
+pub mod config;
