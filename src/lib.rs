@@ -10,5 +10,6 @@ pub mod batch;
 
 pub mod clock;
 pub mod telemetry;
+pub mod transport;
 
 pub mod intake;
