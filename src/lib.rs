@@ -11,5 +11,6 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod telemetry;
+pub mod transport;
 
 pub mod intake;
