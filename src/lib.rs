@@ -14,3 +14,7 @@ pub mod telemetry;
 pub mod transport;
 
 pub mod intake;
+
+pub mod exporters;
+
+pub mod delivery;
