@@ -103,6 +103,9 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
 /// 30 s), so that the error says what hung.
 pub const CONNECT_TIME: Duration = Duration::from_secs(4);
 
+/// Time of one attempt of an exporter without a key `timeout`.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Smallest request that a backend's "too large" leads to; below it the backend is at fault.
 pub const EXPORT_BYTES_MIN: usize = 4 << 10;
 

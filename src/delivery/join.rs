@@ -37,7 +37,7 @@ impl Parcel {
 
     /// This parcel in parts of at most `max` bytes each, one item excepted.
     fn split(self, max: usize) -> Vec<Parcel> {
-        let parts = split(self.batch.bytes(), max);
+        let parts = split(self.batch.signal().message(), self.batch.bytes(), max);
         if parts.len() < 2 {
             return vec![self];
         }

@@ -17,21 +17,21 @@
 
 mod backoff;
 mod health;
+mod join;
 mod meters;
 mod queue;
 mod retry;
 mod sender;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use crate::batch::Batch;
 use crate::exporters::Exporter;
 use crate::limits;
 use crate::telemetry::Registry;
 use crate::verdict::Verdict;
+use join::Parcel;
 use meters::Meters;
-use queue::{Parcel, Queue};
+use queue::Queue;
 use sender::Sender;
 pub use settings::Settings;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Delivery {
             parcels.iter_mut().for_each(Parcel::accept);
         }
         if sender.settings.queued {
-            sender.queue.push(parcels);
+            sender.queue.push(parcels, &sender.limit);
         } else {
             sender.send_unqueued(parcels).await;
         }
@@ -84,5 +84,12 @@ impl Delivery {
     /// what remains then is counted and logged. The caller offers nothing after this.
     pub async fn drain(self) {
         self.sender.drain(limits::DRAIN_TIME).await;
+    }
+}
+
+impl Drop for Delivery {
+    /// A delivery that was not drained gives up what it holds, and counts it.
+    fn drop(&mut self) {
+        self.sender.abandon();
     }
 }

@@ -1,7 +1,7 @@
 //! What a user says about an exporter's delivery.
 
 use super::backoff::Policy;
-use crate::config::{Section, key::Kind};
+use crate::config::Section;
 use crate::limits;
 use std::time::Duration;
 
@@ -52,11 +52,7 @@ impl Settings {
     /// Of an exporter's section. Groups of keys that its table does not have are off.
     pub fn of(section: &Section) -> Settings {
         let has = |name: &str| section.settings().any(|(key, _)| key.name == name);
-        let object = |name: &str| {
-            let is = |kind: &Kind| matches!(kind, Kind::Object(_));
-            let found = section.settings().any(|(key, _)| key.name == name && is(&key.kind));
-            found.then(|| section.section(name))
-        };
+        let object = |name: &str| has(name).then(|| section.section(name));
         let timeout = has("timeout").then(|| section.duration("timeout"));
         let timeout = timeout.filter(|t| !t.is_zero()).unwrap_or(limits::ATTEMPT_TIME_MAX);
         let retry = object("retry_on_failure").map_or_else(Policy::never, Policy::of);

@@ -173,18 +173,22 @@ impl Client {
 
 /// The error and what caused it, outermost first.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
-    let mut chain = vec![error];
-    while let Some(next) = chain.last().and_then(|e| e.source()) {
-        chain.push(next);
+    let mut chain = vec![];
+    let mut next = Some(error);
+    while let Some(error) = next {
+        chain.push(error);
+        next = error.source();
     }
     chain
 }
 
-/// The TLS error in `error`. I/O errors wrap it without naming it as their source.
+/// The TLS error in `error`. I/O errors wrap it, also twice, without naming it as their source.
 fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let inner = inner.and_then(|e| e.downcast_ref::<rustls::Error>());
-    inner.or_else(|| error.downcast_ref()).cloned()
+    let mut error = error;
+    while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        error = inner;
+    }
+    error.downcast_ref().cloned()
 }
 
 fn tls_sentence(target: &str, error: &rustls::Error) -> String {
@@ -263,8 +267,10 @@ pub fn header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue), S
         return Err(format!("the header {valid} is the exporter's own; leave it out"));
     }
     let mut value = HeaderValue::try_from(value.expose()).map_err(|_| {
-        format!("the value of the header {valid} holds characters that headers cannot; is there \
-                 a line break in it?")
+        format!(
+            "the value of the header {valid} holds characters that headers cannot; is there \
+                 a line break in it?"
+        )
     })?;
     value.set_sensitive(true);
     Ok((valid, value))

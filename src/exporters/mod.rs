@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod answer;
+#[cfg(test)]
+pub mod backend;
 mod body;
 mod client;
 pub mod keys;
@@ -79,3 +81,6 @@ pub trait Exporter: Send + Sync {
     /// Where it sends to, for people: `http://127.0.0.1:4317`.
     fn target(&self) -> &str;
 }
+
+#[cfg(test)]
+mod tests;
