@@ -14,3 +14,5 @@ pub mod telemetry;
 pub mod transport;
 
 pub mod intake;
+
+pub mod receivers;

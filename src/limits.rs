@@ -55,9 +55,18 @@ pub const BODY_TIME: Duration = Duration::from_secs(60);
 /// up after 10 s, and what they give up on they may send twice.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
 
-/// Time that a client may take to read an answer of a few bytes, or to take part in closing a
-/// connection when the listener stops.
+/// Time for the requests under way on a connection that takes no more. Longer than
+/// [`ANSWER_WAIT`].
 pub const LINGER_TIME: Duration = Duration::from_secs(10);
+
+/// Time, and bytes, for which a connection that is being closed still reads what its client
+/// sends, so that the client gets to read its answer.
+pub const CLOSE_TIME: Duration = Duration::from_secs(2);
+pub const CLOSE_BYTES: usize = 4 << 20;
+
+/// Bytes of a request that are inflated and checked on the connection's own task. What is larger
+/// would hold up others for milliseconds and goes to a thread of its own.
+pub const INLINE_BYTES: usize = 4 << 20;
 
 /// Connections of one listener. An agent keeps one, a gateway's peers a few each; more wait in
 /// the kernel's queue until one closes. Metric `spanloom_receiver_connections`.
