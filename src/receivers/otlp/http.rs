@@ -3,6 +3,8 @@
 use super::body::Reader;
 use super::port::{Outcome, Port, Received, too_large, unknown_encoding, unwanted};
 use crate::batch::Signal;
+use crate::limits;
+use crate::otlp::json::from_json;
 use crate::transport::{Encoding, Media};
 use crate::verdict::{Refusal, Verdict};
 use ::http::Method;
@@ -77,6 +79,12 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Verdict> {
 }
 
 /// The protobuf of a JSON request.
-pub(super) fn protobuf_of_json(_signal: Signal, _json: &[u8]) -> Result<Bytes, Verdict> {
-    Err(Verdict::refused(Refusal::Media, "JSON is not taken"))
+pub(super) fn protobuf_of_json(signal: Signal, json: &[u8]) -> Result<Bytes, Verdict> {
+    from_json(signal.message(), json, &limits::REQUEST).map(Bytes::from).map_err(|error| {
+        let kind = match error.is_too_large() {
+            true => Refusal::TooLarge,
+            false => Refusal::Malformed,
+        };
+        Verdict::refused(kind, error.to_string())
+    })
 }
