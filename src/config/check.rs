@@ -18,7 +18,11 @@ pub(super) fn section(
     problems: &mut Problems,
 ) -> Section {
     if !matches!(node.value, Value::Map(_) | Value::Null) {
-        problems.error(node.place.clone(), path, mismatch(node, "a map of keys to values"));
+        problems.error(
+            node.place.clone(),
+            path,
+            mismatch(node, "a map of keys to values"),
+        );
     }
     unknown_keys(node, keys, path, problems);
     let fields = keys.iter().map(|key| {
@@ -32,8 +36,11 @@ pub(super) fn section(
 fn unknown_keys(node: &Node, keys: &'static [Key], path: &str, problems: &mut Problems) {
     for entry in node.entries() {
         if keys.iter().all(|key| key.name != entry.name) {
-            let valid: Vec<&str> =
-                keys.iter().filter(|key| key.is_supported()).map(|key| key.name).collect();
+            let valid: Vec<&str> = keys
+                .iter()
+                .filter(|key| key.is_supported())
+                .map(|key| key.name)
+                .collect();
             let hint = suggest::hint(&entry.name, &valid, "keys");
             let text = format!("unknown key {:?}{hint}", entry.name);
             problems.error(entry.place.clone(), path, text);
@@ -55,7 +62,11 @@ fn field(
             let place = entry.map_or(around, |entry| &entry.place).clone();
             problems.error(place, path.as_str(), format!("must be set: {}", key.about));
         }
-        return Field { key, setting: absent(key, around, &path, problems), place: None };
+        return Field {
+            key,
+            setting: absent(key, around, &path, problems),
+            place: None,
+        };
     };
     // An object speaks for itself; every other value is pointed at where it stands.
     let mut place = Some(entry.node.place.clone());
@@ -74,7 +85,11 @@ fn field(
             absent(key, around, &path, &mut Problems::new())
         }
     };
-    Field { key, setting, place }
+    Field {
+        key,
+        setting,
+        place,
+    }
 }
 
 /// Whether writing the key without a value means something.
@@ -97,12 +112,18 @@ fn absent(key: &'static Key, around: &Place, path: &str, problems: &mut Problems
         (Kind::Float(..), Default::Float(value)) => Setting::Float(*value),
         (Kind::Duration, Default::Text(text)) => {
             let value = duration::parse(text);
-            debug_assert!(value.is_some(), "the default of {path} is not a duration: {text}");
+            debug_assert!(
+                value.is_some(),
+                "the default of {path} is not a duration: {text}"
+            );
             Setting::Duration(value.unwrap_or_default())
         }
         (Kind::Endpoint, Default::Text(text)) => {
             let value = Endpoint::parse(text).ok();
-            debug_assert!(value.is_some() || text.is_empty(), "default of {path}: {text}");
+            debug_assert!(
+                value.is_some() || text.is_empty(),
+                "default of {path}: {text}"
+            );
             Setting::Endpoint(value)
         }
         (_, Default::Text(text)) => Setting::Text((*text).to_owned()),
@@ -155,17 +176,27 @@ fn convert(
             if node.is_null() {
                 node.place = entry.place.clone();
             }
-            Ok(Setting::Optional(Some(section(&node, keys, path, problems))))
+            Ok(Setting::Optional(Some(section(
+                &node, keys, path, problems,
+            ))))
         }
         Kind::ListOfObjects(keys) => sections(node, keys, path, problems),
         Kind::MapOfObjects(keys) => named(node, keys, path, problems),
         Kind::Any => Ok(Setting::Node(Some(node.clone()))),
         Kind::Unsupported(why) => {
-            problems.error(entry.place.clone(), path, format!("is not supported here: {why}"));
+            problems.error(
+                entry.place.clone(),
+                path,
+                format!("is not supported here: {why}"),
+            );
             Ok(Setting::Nothing)
         }
         Kind::Ignored(why) => {
-            problems.warning(entry.place.clone(), path, format!("has no effect here: {why}"));
+            problems.warning(
+                entry.place.clone(),
+                path,
+                format!("has no effect here: {why}"),
+            );
             Ok(Setting::Nothing)
         }
     }
@@ -176,7 +207,9 @@ fn whole(node: &Node, min: i64, max: i64, unit: &str) -> Result<Setting, String>
         Value::Int(value) if (min..=max).contains(&value) => Ok(Setting::Int(value)),
         _ => {
             let bounds = bounds(min, max, i64::MIN, i64::MAX);
-            Err(format!("a whole number{unit} {bounds}").trim_end().to_owned())
+            Err(format!("a whole number{unit} {bounds}")
+                .trim_end()
+                .to_owned())
         }
     }
 }
@@ -220,12 +253,14 @@ fn time(node: &Node) -> Result<Setting, String> {
         Value::Int(0) => duration::parse("0"),
         _ => None,
     };
-    found.map(Setting::Duration).ok_or_else(|| match node.value {
-        Value::Int(_) | Value::Float(_) => {
-            format!("a duration with its unit such as {}s", node.describe())
-        }
-        _ => "a duration such as 5s, 200ms or 1h30m".to_owned(),
-    })
+    found
+        .map(Setting::Duration)
+        .ok_or_else(|| match node.value {
+            Value::Int(_) | Value::Float(_) => {
+                format!("a duration with its unit such as {}s", node.describe())
+            }
+            _ => "a duration such as 5s, 200ms or 1h30m".to_owned(),
+        })
 }
 
 fn endpoint(node: &Node) -> Result<Setting, String> {
@@ -240,7 +275,10 @@ fn endpoint(node: &Node) -> Result<Setting, String> {
 
 fn choice(node: &Node, choices: &[&str]) -> Result<Setting, String> {
     let found = node.text().unwrap_or_default();
-    match choices.iter().find(|choice| choice.eq_ignore_ascii_case(found)) {
+    match choices
+        .iter()
+        .find(|choice| choice.eq_ignore_ascii_case(found))
+    {
         Some(choice) if node.text().is_some() => Ok(Setting::Text((*choice).to_owned())),
         _ => Err(format!("one of {}", choices.join(", "))),
     }
@@ -254,7 +292,10 @@ pub(super) fn list(
 ) -> Result<Vec<String>, String> {
     let Value::List(items) = &node.value else {
         let text = node.text().ok_or("a list of texts")?;
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         return Ok(parts.map(str::to_owned).collect());
     };
     let mut texts = Vec::new();
@@ -305,7 +346,9 @@ fn sections(
         return Err("a list of maps".to_owned());
     };
     let one = |(index, item)| section(item, keys, &format!("{path}[{index}]"), problems);
-    Ok(Setting::Sections(items.iter().enumerate().map(one).collect()))
+    Ok(Setting::Sections(
+        items.iter().enumerate().map(one).collect(),
+    ))
 }
 
 fn named(
@@ -319,7 +362,10 @@ fn named(
     };
     let one = |entry: &Entry| {
         let path = join(path, &entry.name);
-        (entry.name.clone(), section(&entry.node, keys, &path, problems))
+        (
+            entry.name.clone(),
+            section(&entry.node, keys, &path, problems),
+        )
     };
     Ok(Setting::Named(entries.iter().map(one).collect()))
 }

@@ -22,7 +22,10 @@ pub fn load(configs: &[String], sets: &[String], world: &World<'_>) -> Result<No
 impl World<'static> {
     /// The process's own environment and file system.
     pub fn system() -> World<'static> {
-        World { env: &system_env, file: &system_file }
+        World {
+            env: &system_env,
+            file: &system_file,
+        }
     }
 }
 

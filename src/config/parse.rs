@@ -25,13 +25,22 @@ pub fn parse(text: &str, source: impl Into<Arc<str>>) -> Result<Node, Problem> {
             format!("found {found} bytes; a configuration has at most {CONFIG_BYTES}"),
         ));
     }
-    let mut tree = Tree { source, open: Vec::new(), root: None, anchors: Vec::new(), nodes: 0 };
+    let mut tree = Tree {
+        source,
+        open: Vec::new(),
+        root: None,
+        anchors: Vec::new(),
+        nodes: 0,
+    };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let mark = e.marker();
             let place = tree.place(mark.line(), mark.col());
-            error(place, format!("is not YAML: {}{}", e.info(), advice(text, mark.line())))
+            error(
+                place,
+                format!("is not YAML: {}{}", e.info(), advice(text, mark.line())),
+            )
         })?;
         tree.take(event, &span)?;
     }
@@ -55,7 +64,11 @@ fn number(text: &str) -> Option<Value> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let special = match digits {
-        ".inf" | ".Inf" | ".INF" => Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
+        ".inf" | ".Inf" | ".INF" => Some(if negative {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        }),
         ".nan" | ".NaN" | ".NAN" if digits.len() == text.len() => Some(f64::NAN),
         _ => None,
     };
@@ -77,20 +90,36 @@ fn number(text: &str) -> Option<Value> {
         return None;
     }
     if bytes.iter().all(u8::is_ascii_digit) {
-        return text.strip_prefix('+').unwrap_or(text).parse().ok().map(Value::Int);
+        return text
+            .strip_prefix('+')
+            .unwrap_or(text)
+            .parse()
+            .ok()
+            .map(Value::Int);
     }
-    text.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Float)
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite())
+        .map(Value::Float)
 }
 
 fn error(place: Place, text: String) -> Problem {
-    Problem { severity: Severity::Error, place: Some(place), path: String::new(), text }
+    Problem {
+        severity: Severity::Error,
+        place: Some(place),
+        path: String::new(),
+        text,
+    }
 }
 
 /// What usually is behind a syntax error on that line.
 fn advice(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let indent = line.len() - line.trim_start().len();
-    match line.get(..indent).is_some_and(|indent| indent.contains('\t')) {
+    match line
+        .get(..indent)
+        .is_some_and(|indent| indent.contains('\t'))
+    {
         true => "; indent with spaces, not with tabs",
         false => "",
     }
@@ -112,29 +141,54 @@ struct Anchor {
 }
 
 enum Open {
-    List { place: Place, anchor: usize, items: Vec<Node> },
-    Map { place: Place, anchor: usize, entries: Vec<Entry>, key: Option<(String, Place)> },
+    List {
+        place: Place,
+        anchor: usize,
+        items: Vec<Node>,
+    },
+    Map {
+        place: Place,
+        anchor: usize,
+        entries: Vec<Entry>,
+        key: Option<(String, Place)>,
+    },
 }
 
 impl Tree {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Problem> {
         let place = self.place(span.start.line(), span.start.col());
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => {
-                Err(error(place, "found a second YAML document; a source has one".to_owned()))
-            }
+            Event::DocumentStart(..) if self.root.is_some() => Err(error(
+                place,
+                "found a second YAML document; a source has one".to_owned(),
+            )),
             Event::Scalar(text, style, anchor, tag) => {
                 let node = typed(&text, style, tag.as_deref(), place)?;
                 self.add(node, anchor, Some(&text))
             }
             Event::SequenceStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "seq", &place)?;
-                self.open(Open::List { place: place.clone(), anchor, items: Vec::new() }, place)
+                self.open(
+                    Open::List {
+                        place: place.clone(),
+                        anchor,
+                        items: Vec::new(),
+                    },
+                    place,
+                )
             }
             Event::MappingStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "map", &place)?;
                 let (entries, key) = (Vec::new(), None);
-                self.open(Open::Map { place: place.clone(), anchor, entries, key }, place)
+                self.open(
+                    Open::Map {
+                        place: place.clone(),
+                        anchor,
+                        entries,
+                        key,
+                    },
+                    place,
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(id) => self.alias(id, place),
@@ -145,12 +199,19 @@ impl Tree {
     fn place(&self, line: usize, column: usize) -> Place {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let source = Arc::clone(&self.source);
-        Place { source, line: number(line), column: number(column).saturating_add(1) }
+        Place {
+            source,
+            line: number(line),
+            column: number(column).saturating_add(1),
+        }
     }
 
     fn open(&mut self, open: Open, place: Place) -> Result<(), Problem> {
         if let Some(Open::Map { key: None, .. }) = self.open.last() {
-            return Err(error(place, "found a collection as a key; a key is a text".to_owned()));
+            return Err(error(
+                place,
+                "found a collection as a key; a key is a text".to_owned(),
+            ));
         }
         self.budget(&place, 1, 0)?;
         self.open.push(open);
@@ -159,10 +220,17 @@ impl Tree {
 
     fn close(&mut self) -> Result<(), Problem> {
         match self.open.pop() {
-            Some(Open::List { place, anchor, items }) => {
-                self.add(Node::new(Value::List(items), place), anchor, None)
-            }
-            Some(Open::Map { place, anchor, entries, .. }) => {
+            Some(Open::List {
+                place,
+                anchor,
+                items,
+            }) => self.add(Node::new(Value::List(items), place), anchor, None),
+            Some(Open::Map {
+                place,
+                anchor,
+                entries,
+                ..
+            }) => {
                 let entries = merge_keys(entries)?;
                 self.add(Node::new(Value::Map(entries), place), anchor, None)
             }
@@ -171,14 +239,25 @@ impl Tree {
     }
 
     fn alias(&mut self, id: usize, place: Place) -> Result<(), Problem> {
-        let anchor = self.anchors.iter().rfind(|(anchor, _)| *anchor == id).map(|(_, a)| a);
+        let anchor = self
+            .anchors
+            .iter()
+            .rfind(|(anchor, _)| *anchor == id)
+            .map(|(_, a)| a);
         let Some(anchor) = anchor else {
-            return Err(error(place, "this alias stands inside of what it repeats".to_owned()));
+            return Err(error(
+                place,
+                "this alias stands inside of what it repeats".to_owned(),
+            ));
         };
         // Counted before it is copied: nested aliases grow by powers.
         let (depth, nodes) = (anchor.depth, anchor.nodes);
         let too_big = self.open.len() + depth > CONFIG_DEPTH || self.nodes + nodes > CONFIG_NODES;
-        let node = if too_big { None } else { Some(anchor.node.clone()) };
+        let node = if too_big {
+            None
+        } else {
+            Some(anchor.node.clone())
+        };
         self.budget(&place, nodes, depth)?;
         let text = node.as_ref().and_then(Node::text).map(str::to_owned);
         match node {
@@ -209,7 +288,14 @@ impl Tree {
         self.budget(&node.place, 1, 0)?;
         if anchor > 0 {
             let (depth, nodes) = node.extent();
-            self.anchors.push((anchor, Anchor { node: node.clone(), depth, nodes }));
+            self.anchors.push((
+                anchor,
+                Anchor {
+                    node: node.clone(),
+                    depth,
+                    nodes,
+                },
+            ));
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
@@ -245,10 +331,16 @@ fn typed(text: &str, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Res
         Some((original, _)) if original == "!" => (Value::Text(text.to_owned()), true),
         Some((_, "int" | "float" | "bool" | "null")) => (scalar(text), false),
         Some((original, _)) => {
-            return Err(error(place, format!("found the YAML tag {original}; leave it out")));
+            return Err(error(
+                place,
+                format!("found the YAML tag {original}; leave it out"),
+            ));
         }
     };
-    Ok(Node { quoted, ..Node::new(value, place) })
+    Ok(Node {
+        quoted,
+        ..Node::new(value, place)
+    })
 }
 
 fn collection_tag(tag: Option<&Tag>, expected: &str, place: &Place) -> Result<(), Problem> {
