@@ -22,20 +22,15 @@ const packages = {
 const protocol = process.env.OTEL_EXPORTER_OTLP_PROTOCOL ?? "http/protobuf";
 const { OTLPTraceExporter } = require(packages[protocol]);
 
-// The SDK swallows a failed export; the exporter's result says it.
-const failures = [];
-const exporter = new OTLPTraceExporter();
-const send = exporter.export.bind(exporter);
-exporter.export = (spans, done) =>
-  send(spans, (result) => {
-    if (result.error) failures.push(result.error);
-    done(result);
-  });
-
 const provider = new TracerProvider({
   resource: resourceFromAttributes({ "service.name": "travel-agents" }),
-  spanProcessors: [new BatchSpanProcessor({ exporter })],
+  spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter() })],
 });
+
+// What could not be delivered rejects the flush that tried.
+const failures = [];
+const fail = (errors) => failures.push(...[errors].flat());
+
 const tracer = provider.getTracer("agents", "1.0");
 
 function report(kind, span) {
@@ -69,7 +64,7 @@ const entry = tracer.startSpan(
 const parent = trace.setSpan(ROOT_CONTEXT, entry);
 entry.end();
 report("entry", entry);
-await provider.forceFlush();
+await provider.forceFlush().catch(fail);
 
 for (const agent of ["planner", "researcher"]) {
   const attributes = { "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent };
@@ -85,6 +80,6 @@ const tool = tracer.startSpan("execute_tool get_weather", { attributes }, ROOT_C
 tool.end();
 report("orphan", tool);
 
-await provider.shutdown();
+await provider.shutdown().catch(fail);
 for (const failure of failures) console.error(String(failure));
 process.exitCode = failures.length > 0 ? 1 : 0;

@@ -7,10 +7,10 @@
 //! with protocol one of otlp/grpc, otlp/http, metrics, health_check; in JSON the same two fields.
 //! Killed when dropped.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::{fs, thread};
 
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ use super::{Sink, eventually};
 pub struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
     folder: TempDir,
 }
 
@@ -109,7 +110,7 @@ impl Daemon {
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().expect("stderr is piped"), log.clone());
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines
                     .lock()
@@ -117,7 +118,12 @@ impl Daemon {
                     .push(line);
             }
         });
-        Daemon { child, log, folder }
+        Daemon {
+            child,
+            log,
+            reader,
+            folder,
+        }
     }
 
     /// Address of the gRPC receiver, as `127.0.0.1:41234`.
@@ -154,7 +160,10 @@ impl Daemon {
             })?;
             field(line, "address")
         };
-        eventually(named).unwrap_or_else(|| panic!("no listener {protocol}; {}", self.story()))
+        let Some(address) = self.wait_for(named) else {
+            panic!("no listener {protocol}")
+        };
+        address
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -165,7 +174,19 @@ impl Daemon {
                 .into_iter()
                 .find(|line| line.contains(part))
         };
-        eventually(line).unwrap_or_else(|| panic!("no line with `{part}`; {}", self.story()))
+        let Some(line) = self.wait_for(line) else {
+            panic!("no line of the log has `{part}`")
+        };
+        line
+    }
+
+    /// Waits for something in the log; not longer than the process lives.
+    fn wait_for<T>(&self, seen: impl Fn() -> Option<T>) -> Option<T> {
+        let ready = || match seen() {
+            Some(found) => Some(Some(found)),
+            None => self.reader.is_finished().then(&seen),
+        };
+        eventually(ready).flatten()
     }
 
     /// What stands on stderr so far.
@@ -244,15 +265,10 @@ impl Daemon {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let ended = eventually(|| self.child.try_wait().ok().flatten());
-        ended.unwrap_or_else(|| panic!("the process does not end; {}", self.story()))
-    }
-
-    fn story(&self) -> String {
-        let mut story = "its log:\n".to_string();
-        for line in self.log_lines() {
-            let _ = writeln!(story, "  {line}");
-        }
-        story
+        let Some(status) = ended else {
+            panic!("the process does not end")
+        };
+        status
     }
 }
 
@@ -261,7 +277,10 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("{}", self.story());
+            eprintln!(
+                "the log of the daemon:\n  {}",
+                self.log_lines().join("\n  ")
+            );
         }
     }
 }

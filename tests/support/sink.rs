@@ -138,21 +138,21 @@ impl Sink {
     /// Waits until `enough` spans have arrived and returns all of them.
     #[track_caller]
     pub fn wait_for_spans(&self, enough: usize) -> Vec<Seen> {
-        eventually(|| Some(self.spans()).filter(|spans| spans.len() >= enough)).unwrap_or_else(
-            || {
-                panic!("{} of {enough} spans arrived", self.spans().len());
-            },
-        )
+        let arrived = eventually(|| Some(self.spans()).filter(|all| all.len() >= enough));
+        let Some(arrived) = arrived else {
+            panic!("{} of {enough} spans arrived", self.spans().len());
+        };
+        arrived
     }
 
     /// Waits until `enough` requests have arrived and returns all of them.
     #[track_caller]
     pub fn wait_for_requests(&self, enough: usize) -> Vec<Received> {
-        eventually(|| Some(self.received()).filter(|all| all.len() >= enough)).unwrap_or_else(
-            || {
-                panic!("{} of {enough} requests arrived", self.received().len());
-            },
-        )
+        let arrived = eventually(|| Some(self.received()).filter(|all| all.len() >= enough));
+        let Some(arrived) = arrived else {
+            panic!("{} of {enough} requests arrived", self.received().len());
+        };
+        arrived
     }
 
     /// Whether `text` stands anywhere in what arrived.
