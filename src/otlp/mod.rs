@@ -10,5 +10,6 @@ pub mod edit;
 pub mod fields;
 pub mod merge;
 pub mod schema;
+pub mod text;
 pub mod view;
 pub mod wire;
