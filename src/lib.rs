@@ -13,5 +13,6 @@ pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod telemetry;
+pub mod transport;
 
 pub mod intake;

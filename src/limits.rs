@@ -47,6 +47,46 @@ pub const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Time between two pieces of a request's body.
 pub const BODY_IDLE_TIME: Duration = Duration::from_secs(10);
 
+/// Time for a request's body as a whole. No client waits so long for its answer; a body that
+/// still drips then only holds a connection.
+pub const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// How long a request waits for its verdict before the client is told to come back. Clients give
+/// up after 10 s, and what they give up on they may send twice.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
+
+/// Time that a client may take to read an answer of a few bytes, or to take part in closing a
+/// connection when the listener stops.
+pub const LINGER_TIME: Duration = Duration::from_secs(10);
+
+/// Connections of one listener. An agent keeps one, a gateway's peers a few each; more wait in
+/// the kernel's queue until one closes. Metric `spanloom_receiver_connections`.
+pub const CONNECTIONS: usize = 1024;
+
+/// Wait after an accept that failed for want of file descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of one HTTP/2 DATA frame. Usual requests fit into one and are then used as received,
+/// without a copy.
+pub const HTTP2_FRAME: u32 = 1 << 20;
+
+/// Bytes that may wait unread in one HTTP/2 stream. Two frames: one read, one on its way.
+pub const HTTP2_STREAM_WINDOW: u32 = 2 << 20;
+
+/// Bytes that may wait unread in one HTTP/2 connection. They are taken before any room is asked
+/// for, so the product with [`CONNECTIONS`] is what a hostile crowd can make us hold: 4 GiB.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Streams of one HTTP/2 connection at once. Key `max_concurrent_streams`.
+pub const HTTP2_STREAMS: u32 = 200;
+
+/// Bytes of the headers of one request, in HTTP/1 and HTTP/2. OTLP needs under 1 KiB, some tokens
+/// are long.
+pub const HEADER_BYTES: usize = 16 << 10;
+
+/// Headers of one HTTP/1 request.
+pub const HEADERS: usize = 100;
+
 /// Bytes of one export request: batches are joined up to it and a larger one is split. Backends
 /// built on gRPC refuse 4 MiB and more by default. Key `sending_queue.batch.max_size`.
 pub const EXPORT_BYTES: usize = 1 << 20;
