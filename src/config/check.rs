@@ -10,9 +10,10 @@ use super::secret::Secret;
 use super::section::{Field, Section, Setting, join};
 use super::suggest;
 
-/// The section of `node`, which is a map or null.
+/// The section of `node`, which is a map or null. `place` is where its key stands.
 pub(super) fn section(
     node: &Node,
+    place: &Place,
     keys: &'static [Key],
     path: &str,
     problems: &mut Problems,
@@ -27,10 +28,10 @@ pub(super) fn section(
     unknown_keys(node, keys, path, problems);
     let fields = keys.iter().map(|key| {
         let entry = node.get(key.name);
-        field(key, entry, &node.place, path, problems)
+        field(key, entry, place, path, problems)
     });
     let fields = fields.collect();
-    Section::new(path, &node.place, fields)
+    Section::new(path, place, fields)
 }
 
 fn unknown_keys(node: &Node, keys: &'static [Key], path: &str, problems: &mut Problems) {
@@ -41,7 +42,7 @@ fn unknown_keys(node: &Node, keys: &'static [Key], path: &str, problems: &mut Pr
                 .filter(|key| key.is_supported())
                 .map(|key| key.name)
                 .collect();
-            let hint = suggest::hint(&entry.name, &valid, "keys");
+            let hint = suggest::hint(&entry.name, &valid, "valid keys");
             let text = format!("unknown key {:?}{hint}", entry.name);
             problems.error(entry.place.clone(), path, text);
         }
@@ -68,11 +69,13 @@ fn field(
             place: None,
         };
     };
-    // An object speaks for itself; every other value is pointed at where it stands.
-    let mut place = Some(entry.node.place.clone());
-    if entry.node.is_null() {
-        place = Some(entry.place.clone());
-    }
+    let nested = matches!(key.kind, Kind::Object(_) | Kind::OptionalObject(_));
+    let place = if nested || entry.node.is_null() {
+        &entry.place
+    } else {
+        &entry.node.place
+    };
+    let place = Some(place.clone());
     let setting = match convert(key, entry, &path, problems) {
         Ok(setting) => setting,
         Err(wanted) => {
@@ -131,7 +134,9 @@ fn absent(key: &'static Key, around: &Place, path: &str, problems: &mut Problems
         (Kind::Secret, _) => Setting::Secret(Secret::default()),
         (Kind::MapOfText, _) => Setting::Map(Vec::new()),
         (Kind::MapOfSecret, _) => Setting::SecretMap(Vec::new()),
-        (Kind::Object(keys), _) => Setting::Section(section(&nothing(), keys, path, problems)),
+        (Kind::Object(keys), _) => {
+            Setting::Section(section(&nothing(), around, keys, path, problems))
+        }
         (Kind::OptionalObject(_), _) => Setting::Optional(None),
         (Kind::ListOfObjects(_), _) => Setting::Sections(Vec::new()),
         (Kind::MapOfObjects(_), _) => Setting::Named(Vec::new()),
@@ -161,7 +166,7 @@ fn convert(
         Kind::Text => Ok(Setting::Text(text(node)?)),
         Kind::Secret => Ok(Setting::Secret(Secret::new(text(node)?))),
         Kind::Duration => time(node),
-        Kind::Endpoint => endpoint(node),
+        Kind::Endpoint => endpoint(node, key),
         Kind::Choice(choices) => choice(node, choices),
         Kind::ListOfText => list(node, path, problems).map(Setting::List),
         Kind::MapOfText => Ok(Setting::Map(map(node, path, false, problems)?)),
@@ -170,15 +175,16 @@ fn convert(
             let hide = |(name, value): (String, String)| (name, Secret::new(value));
             Ok(Setting::SecretMap(pairs.into_iter().map(hide).collect()))
         }
-        Kind::Object(keys) => Ok(Setting::Section(section(node, keys, path, problems))),
+        Kind::Object(keys) => Ok(Setting::Section(section(
+            node,
+            &entry.place,
+            keys,
+            path,
+            problems,
+        ))),
         Kind::OptionalObject(keys) => {
-            let mut node = node.clone();
-            if node.is_null() {
-                node.place = entry.place.clone();
-            }
-            Ok(Setting::Optional(Some(section(
-                &node, keys, path, problems,
-            ))))
+            let section = section(node, &entry.place, keys, path, problems);
+            Ok(Setting::Optional(Some(section)))
         }
         Kind::ListOfObjects(keys) => sections(node, keys, path, problems),
         Kind::MapOfObjects(keys) => named(node, keys, path, problems),
@@ -263,10 +269,14 @@ fn time(node: &Node) -> Result<Setting, String> {
         })
 }
 
-fn endpoint(node: &Node) -> Result<Setting, String> {
+fn endpoint(node: &Node, key: &Key) -> Result<Setting, String> {
     let Some(text) = node.text() else {
         return Err("an endpoint such as localhost:4317".to_owned());
     };
+    // Where none is the default, none may be written.
+    if text.is_empty() && !key.required && matches!(key.default, Default::Text("")) {
+        return Ok(Setting::Endpoint(None));
+    }
     match Endpoint::parse(text) {
         Ok(endpoint) => Ok(Setting::Endpoint(Some(endpoint))),
         Err(right) => Err(right.strip_prefix("write ").unwrap_or(right).to_owned()),
@@ -345,7 +355,15 @@ fn sections(
     let Value::List(items) = &node.value else {
         return Err("a list of maps".to_owned());
     };
-    let one = |(index, item)| section(item, keys, &format!("{path}[{index}]"), problems);
+    let one = |(index, item)| {
+        section(
+            item,
+            &item.place,
+            keys,
+            &format!("{path}[{index}]"),
+            problems,
+        )
+    };
     Ok(Setting::Sections(
         items.iter().enumerate().map(one).collect(),
     ))
@@ -364,7 +382,7 @@ fn named(
         let path = join(path, &entry.name);
         (
             entry.name.clone(),
-            section(&entry.node, keys, &path, problems),
+            section(&entry.node, &entry.place, keys, &path, problems),
         )
     };
     Ok(Setting::Named(entries.iter().map(one).collect()))

@@ -34,7 +34,20 @@ impl World<'static> {
 /// all sources.
 pub fn load(configs: &[String], sets: &[String], world: &World<'_>) -> Result<Node, Problems> {
     let mut problems = Problems::new();
-    let mut whole = Node::new(Value::Null, Place::new("", 1, 1));
+    let whole = merged(configs, sets, world, &mut problems);
+    let whole = expand::expand(whole, world, &mut problems);
+    problems.into_result(whole).map(|(whole, _)| whole)
+}
+
+/// The sources read and merged, not yet expanded. A source that cannot be read is reported and
+/// left out.
+pub(super) fn merged(
+    configs: &[String],
+    sets: &[String],
+    world: &World<'_>,
+    problems: &mut Problems,
+) -> Node {
+    let mut whole = Node::new(Value::Null, Place::new("configuration", 1, 1));
     let sources = configs.iter().map(|config| source(config, world));
     let sets = sets.iter().map(|text| merge::set(text));
     for tree in sources.chain(sets) {
@@ -45,8 +58,7 @@ pub fn load(configs: &[String], sets: &[String], world: &World<'_>) -> Result<No
             Err(problem) => problems.push(problem),
         }
     }
-    let whole = expand::expand(whole, world, &mut problems);
-    problems.into_result(whole).map(|(whole, _)| whole)
+    whole
 }
 
 /// The tree of one `--config` value.

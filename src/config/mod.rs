@@ -28,6 +28,7 @@ pub mod load;
 pub mod merge;
 pub mod node;
 pub mod parse;
+mod pipelines;
 pub mod print;
 pub mod problem;
 pub mod schema;

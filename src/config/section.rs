@@ -97,7 +97,7 @@ impl Section {
         path: &str,
         problems: &mut Problems,
     ) -> Section {
-        check::section(node, keys, path, problems)
+        check::section(node, &node.place, keys, path, problems)
     }
 
     /// Reads YAML text and checks it; for tests and for samples.
