@@ -8,6 +8,7 @@
 pub mod check;
 pub mod edit;
 pub mod fields;
+pub mod join;
 pub mod merge;
 pub mod schema;
 pub mod text;

@@ -25,6 +25,7 @@
 //! (their names are comments), entity references, unknown fields (a comment names them), the
 //! payload of NaNs, and the difference between no value and an empty one.
 
+mod cursor;
 mod parse;
 
 pub use parse::parse;
