@@ -30,7 +30,7 @@ backend:
 
 # Read the spans of a Phoenix project back and print them as trees
 read-spans project="default":
-    target/backend/venv/bin/python tests/backend/read_spans.py {{ project }}
+    tests/backend/read_spans.py {{ project }}
 
 # Run the official Python and JavaScript SDKs against spanloom; installs them below target/interop
 interop:

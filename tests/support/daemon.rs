@@ -60,7 +60,10 @@ processors:
   orphans: {{}}
 exporters:
   {exporters}
+extensions:
+  health_check: {{endpoint: \"127.0.0.1:0\"}}
 service:
+  extensions: [health_check]
   telemetry:
     metrics: {{address: \"127.0.0.1:0\"}}
   pipelines:
