@@ -98,10 +98,6 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 
-/// Pause of a listener that cannot accept, as when file descriptors have run out: long enough not
-/// to spin, short enough not to be felt.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 
