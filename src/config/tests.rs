@@ -268,10 +268,15 @@ fn required_keys_are_missed_and_endpoints_checked() {
 #[test]
 fn a_wrong_secret_is_not_shown() {
     check(
+        "endpoint: http://user:password@a",
+        "a.yaml:1:11: exporters::x::endpoint: found [REDACTED]; write the URL without user \
+         and password; send those as headers",
+    );
+    check(
         "{endpoint: a:1, token: 12345, headers: {authorization: 67890}}",
-        "a.yaml:1:24: exporters::x::token: this value is not a text; put it in quotes\n\
-         a.yaml:1:56: exporters::x::headers::authorization: this value is not a text; put it in \
-         quotes",
+        "a.yaml:1:56: exporters::x::headers::authorization: this value is not a text; put it in \
+         quotes\n\
+         a.yaml:1:24: exporters::x::token: this value is not a text; put it in quotes",
     );
 }
 
@@ -504,7 +509,7 @@ fn pipelines_are_checked() {
     changed(
         "[sensitive, orphans]",
         "[sensitive, orphans, sensitive]",
-        "sidecar.yaml:19:67: service::pipelines::traces: references processor \"sensitive\" more \
+        "sidecar.yaml:19:66: service::pipelines::traces: references processor \"sensitive\" more \
          than once",
     );
     changed(
