@@ -6,7 +6,7 @@ use super::endpoint::Endpoint;
 use super::key::{Default, Key, Kind};
 use super::node::{Entry, Node, Place, Value};
 use super::problem::Problems;
-use super::secret::Secret;
+use super::secret::{REDACTED, Secret};
 use super::section::{Field, Section, Setting, join};
 use super::suggest;
 
@@ -22,7 +22,7 @@ pub(super) fn section(
         problems.error(
             node.place.clone(),
             path,
-            mismatch(node, "a map of keys to values"),
+            mismatch(node, "write a map of keys to values"),
         );
     }
     unknown_keys(node, keys, path, problems);
@@ -78,11 +78,14 @@ fn field(
     let place = Some(place.clone());
     let setting = match convert(key, entry, &path, problems) {
         Ok(setting) => setting,
-        Err(wanted) => {
-            // A secret that is wrong is still a secret.
+        Err(right) => {
             let found = match key.kind {
-                Kind::Secret => "this value cannot be used; write ".to_owned() + &wanted,
-                _ => mismatch(&entry.node, &wanted),
+                Kind::Secret => HIDDEN.to_owned(),
+                // It may hold a user and a password.
+                Kind::Endpoint if entry.node.text().is_some_and(|text| text.contains('@')) => {
+                    format!("found {REDACTED}; {right}")
+                }
+                _ => mismatch(&entry.node, &right),
             };
             problems.error(entry.node.place.clone(), path.as_str(), found);
             absent(key, around, &path, &mut Problems::new())
@@ -100,8 +103,12 @@ fn is_switch(key: &Key) -> bool {
     matches!(key.kind, Kind::OptionalObject(_) | Kind::Unsupported(_))
 }
 
-fn mismatch(node: &Node, wanted: &str) -> String {
-    format!("found {}; write {wanted}", node.describe())
+/// A secret that is wrong is still a secret.
+const HIDDEN: &str = "this value is not a text; put it in quotes";
+
+/// What was found and, as a request, what would be right.
+fn mismatch(node: &Node, right: &str) -> String {
+    format!("found {}; {right}", node.describe())
 }
 
 /// The setting of a key that is not written.
@@ -145,7 +152,7 @@ fn absent(key: &'static Key, around: &Place, path: &str, problems: &mut Problems
     }
 }
 
-/// The setting of a key that is written. The error is what should have been written; problems
+/// The setting of a key that is written. The error says what would be right; problems
 /// inside collections are reported here, each at its own place.
 fn convert(
     key: &'static Key,
@@ -157,7 +164,7 @@ fn convert(
     match &key.kind {
         Kind::Bool => match node.value {
             Value::Bool(value) => Ok(Setting::Bool(value)),
-            _ => Err("true or false".to_owned()),
+            _ => Err("write true or false".to_owned()),
         },
         Kind::Int(min, max) => whole(node, *min, *max, ""),
         Kind::SizeBytes => whole(node, 0, i64::MAX, " of bytes"),
@@ -213,7 +220,7 @@ fn whole(node: &Node, min: i64, max: i64, unit: &str) -> Result<Setting, String>
         Value::Int(value) if (min..=max).contains(&value) => Ok(Setting::Int(value)),
         _ => {
             let bounds = bounds(min, max, i64::MIN, i64::MAX);
-            Err(format!("a whole number{unit} {bounds}")
+            Err(format!("write a whole number{unit} {bounds}")
                 .trim_end()
                 .to_owned())
         }
@@ -230,7 +237,7 @@ fn float(node: &Node, min: f64, max: f64) -> Result<Setting, String> {
         true => Ok(Setting::Float(value)),
         false => {
             let bounds = bounds(min, max, f64::MIN, f64::MAX);
-            Err(format!("a number {bounds}").trim_end().to_owned())
+            Err(format!("write a number {bounds}").trim_end().to_owned())
         }
     }
 }
@@ -248,8 +255,8 @@ fn bounds<T: PartialOrd + std::fmt::Display>(min: T, max: T, least: T, most: T) 
 fn text(node: &Node) -> Result<String, String> {
     match (node.text(), &node.value) {
         (Some(text), _) => Ok(text.to_owned()),
-        (None, Value::List(_) | Value::Map(_) | Value::Null) => Err("a text".to_owned()),
-        (None, _) => Err(format!("a text, in quotes: \"{}\"", node.describe())),
+        (None, Value::List(_) | Value::Map(_) | Value::Null) => Err("write a text".to_owned()),
+        (None, _) => Err(format!("write a text, in quotes: \"{}\"", node.describe())),
     }
 }
 
@@ -263,15 +270,18 @@ fn time(node: &Node) -> Result<Setting, String> {
         .map(Setting::Duration)
         .ok_or_else(|| match node.value {
             Value::Int(_) | Value::Float(_) => {
-                format!("a duration with its unit such as {}s", node.describe())
+                format!(
+                    "write a duration with its unit such as {}s",
+                    node.describe()
+                )
             }
-            _ => "a duration such as 5s, 200ms or 1h30m".to_owned(),
+            _ => "write a duration such as 5s, 200ms or 1h30m".to_owned(),
         })
 }
 
 fn endpoint(node: &Node, key: &Key) -> Result<Setting, String> {
     let Some(text) = node.text() else {
-        return Err("an endpoint such as localhost:4317".to_owned());
+        return Err("write an endpoint such as localhost:4317".to_owned());
     };
     // Where none is the default, none may be written.
     if text.is_empty() && !key.required && matches!(key.default, Default::Text("")) {
@@ -279,7 +289,7 @@ fn endpoint(node: &Node, key: &Key) -> Result<Setting, String> {
     }
     match Endpoint::parse(text) {
         Ok(endpoint) => Ok(Setting::Endpoint(Some(endpoint))),
-        Err(right) => Err(right.strip_prefix("write ").unwrap_or(right).to_owned()),
+        Err(right) => Err(right.to_owned()),
     }
 }
 
@@ -290,7 +300,7 @@ fn choice(node: &Node, choices: &[&str]) -> Result<Setting, String> {
         .find(|choice| choice.eq_ignore_ascii_case(found))
     {
         Some(choice) if node.text().is_some() => Ok(Setting::Text((*choice).to_owned())),
-        _ => Err(format!("one of {}", choices.join(", "))),
+        _ => Err(format!("write one of {}", choices.join(", "))),
     }
 }
 
@@ -301,7 +311,7 @@ pub(super) fn list(
     problems: &mut Problems,
 ) -> Result<Vec<String>, String> {
     let Value::List(items) = &node.value else {
-        let text = node.text().ok_or("a list of texts")?;
+        let text = node.text().ok_or("write a list of texts")?;
         let parts = text
             .split(',')
             .map(str::trim)
@@ -312,9 +322,9 @@ pub(super) fn list(
     for (index, item) in items.iter().enumerate() {
         match text(item) {
             Ok(text) => texts.push(text),
-            Err(wanted) => {
+            Err(right) => {
                 let path = format!("{path}[{index}]");
-                problems.error(item.place.clone(), path, mismatch(item, &wanted));
+                problems.error(item.place.clone(), path, mismatch(item, &right));
             }
         }
     }
@@ -328,16 +338,16 @@ fn map(
     problems: &mut Problems,
 ) -> Result<Vec<(String, String)>, String> {
     let Value::Map(entries) = &node.value else {
-        return Err("a map of names to texts".to_owned());
+        return Err("write a map of names to texts".to_owned());
     };
     let mut pairs = Vec::new();
     for entry in entries {
         match text(&entry.node) {
             Ok(text) => pairs.push((entry.name.clone(), text)),
-            Err(wanted) => {
+            Err(right) => {
                 let text = match secret {
-                    true => "this value is not a text; put it in quotes".to_owned(),
-                    false => mismatch(&entry.node, &wanted),
+                    true => HIDDEN.to_owned(),
+                    false => mismatch(&entry.node, &right),
                 };
                 problems.error(entry.node.place.clone(), join(path, &entry.name), text);
             }
@@ -353,7 +363,7 @@ fn sections(
     problems: &mut Problems,
 ) -> Result<Setting, String> {
     let Value::List(items) = &node.value else {
-        return Err("a list of maps".to_owned());
+        return Err("write a list of maps".to_owned());
     };
     let one = |(index, item)| {
         section(
@@ -376,7 +386,7 @@ fn named(
     problems: &mut Problems,
 ) -> Result<Setting, String> {
     let Value::Map(entries) = &node.value else {
-        return Err("a map of names to maps".to_owned());
+        return Err("write a map of names to maps".to_owned());
     };
     let one = |entry: &Entry| {
         let path = join(path, &entry.name);

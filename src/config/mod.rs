@@ -36,6 +36,8 @@ pub mod secret;
 pub mod section;
 pub mod service;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use catalog::{Catalog, Class, Component};
 pub use document::{ComponentId, Configured, Document, Pipeline};
