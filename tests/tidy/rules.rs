@@ -21,16 +21,15 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("config", 6),
     ("transport", 7),
     ("intake", 8),
+    ("web", 8),
     ("receivers", 9),
     ("processors", 9),
     ("exporters", 9),
+    ("extensions", 9),
     ("delivery", 10),
     ("pipeline", 11),
     ("daemon", 12),
-    ("web", 13),
-    ("demo", 13),
-    ("load", 13),
-    ("commands", 14),
+    ("cli", 13),
 ];
 
 /// What a room may not name although the layers would allow it.
