@@ -45,6 +45,7 @@ const KEYS: &[Key] = &[
     Key::optional_object("tls", TLS, "the transport"),
     Key::list_of_objects("rules", RULE, "in order"),
     Key::map_of_objects("tenants", RETRY, "by name"),
+    Key::extension_id("storage", "where the queue rests"),
     Key::any("condition", "anything"),
     Key::unsupported("balancer_name", "all addresses are used in turn"),
     Key::ignored("wait_for_ready", "sending always waits"),
@@ -201,7 +202,7 @@ fn wrong_values_say_what_was_found_and_what_is_right() {
     });
     one(
         "user_agent: 5",
-        "13: exporters::x::user_agent: found 5; write a text, in quotes: \"5\"",
+        "13: exporters::x::user_agent: found 5; put quotes around it to make it a text",
     );
     one(
         "user_agent: {}",
@@ -217,7 +218,7 @@ fn wrong_values_say_what_was_found_and_what_is_right() {
     );
     one(
         "labels: {a: 1}",
-        "13: exporters::x::labels::a: found 1; write a text, in quotes: \"1\"",
+        "13: exporters::x::labels::a: found 1; put quotes around it to make it a text",
     );
     one(
         "tls: true",
@@ -603,6 +604,59 @@ fn connectors_join_two_pipelines() {
 }
 
 #[test]
+fn a_key_may_name_an_extension_that_is_on() {
+    changed(
+        "    headers:",
+        "    storage: health_check\n    headers:",
+        "",
+    );
+    changed(
+        "    headers:",
+        "    storage: file_storage\n    headers:",
+        "sidecar.yaml:12:14: exporters::otlp::storage: references extension \"file_storage\" \
+         which is not listed in service::extensions; listed extensions are health_check",
+    );
+}
+
+#[test]
+fn a_catalog_with_wrong_tables_is_told_apart() {
+    assert_eq!(catalog().verify(), Vec::<String>::new());
+    const WRONG: &[Key] = &[
+        Key::duration("wait", "5", "no unit"),
+        Key::int("share", 11, 1..=10, "beyond its range"),
+        Key::choice("mode", &["a", "b"], "c", "not among them"),
+        Key::bool("mode", true, "stands twice"),
+    ];
+    static BAD: [Component; 2] = [
+        component(
+            Class::Exporter,
+            "one",
+            &[Key::object("inner", WRONG, "a map")],
+        ),
+        Component {
+            sample: "tiemout: 5s",
+            aliases: &["one"],
+            ..component(
+                Class::Exporter,
+                "two",
+                &[Key::duration("timeout", "5s", "a wait")],
+            )
+        },
+    ];
+    assert_eq!(
+        Catalog::new(&BAD).verify(),
+        [
+            "exporter one: inner::wait: found \"5\"; write a duration such as 5s, 200ms or 1h30m",
+            "exporter one: inner::share: found 11; write a whole number from 1 to 10",
+            "exporter one: inner::mode: found \"c\"; write one of a, b",
+            "exporter one: inner::mode stands twice",
+            "exporter two: the name \"one\" stands twice",
+            "exporter two: sample: yaml::1:1: unknown key \"tiemout\"; did you mean \"timeout\"?",
+        ]
+    );
+}
+
+#[test]
 fn syntax_errors_stop_before_the_check() {
     problems(
         "receivers: {\n",
@@ -615,8 +669,8 @@ fn what_is_printed_reads_back_and_hides_secrets() {
     let rich = GOOD.replacen(
         "    headers:",
         "    user_agent: 'a $b: \"ü\"'\n    labels: {on: 'yes', n: '5', d: '$$x'}\n    tls:\n    \
-         rules: [{name: '', keys: [a, '- b']}, {name: x}]\n    tenants: {t: }\n    ratio: 0.25\n    \
-         condition: [1, {a: [null, true, 1.0]}]\n    headers:",
+         rules: [{name: '', keys: [a, '- b']}, {name: x}]\n    tenants: {t: }\n    \
+         ratio: 0.25\n    condition: [1, {a: [null, true, 1.0]}]\n    headers:",
         1,
     );
     let document = load_document(&rich).unwrap();
