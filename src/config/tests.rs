@@ -147,14 +147,17 @@ fn unknown_keys_are_named_with_a_suggestion() {
     );
 }
 
+/// The problem of one line under a good endpoint: its column and the rest of its sentence.
+#[track_caller]
+fn one(line: &str, expected: &str) {
+    check(
+        &format!("{ENDPOINT}{line}"),
+        &format!("a.yaml:2:{expected}"),
+    );
+}
+
 #[test]
 fn wrong_values_say_what_was_found_and_what_is_right() {
-    let one = |line: &str, expected: &str| {
-        check(
-            &format!("{ENDPOINT}{line}"),
-            &format!("a.yaml:2:{expected}"),
-        );
-    };
     let duration = "write a duration such as 5s, 200ms or 1h30m";
     one(
         "timeout: fast",
@@ -200,6 +203,10 @@ fn wrong_values_say_what_was_found_and_what_is_right() {
     one("compression: gz", {
         "14: exporters::x::compression: found \"gz\"; write one of gzip, zstd, none"
     });
+}
+
+#[test]
+fn wrong_texts_and_collections_say_so_too() {
     one(
         "user_agent: 5",
         "13: exporters::x::user_agent: found 5; put quotes around it to make it a text",
@@ -737,6 +744,30 @@ fn equal_documents_are_equal_however_they_are_written() {
     assert_ne!(load_document(&other).unwrap(), document);
 }
 
+/// The JSON Schema type of a value.
+fn type_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "boolean",
+        Json::Number(n) if n.is_i64() => "integer",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
+}
+
+/// Whether the type of `value` is among those of `schema`.
+fn type_fits(value: &Json, schema: &Json) -> bool {
+    let kind = type_of(value);
+    let same = |t: &Json| t == kind || (kind == "integer" && t == "number");
+    match &schema["type"] {
+        Json::Null => true,
+        Json::Array(types) => types.iter().any(same),
+        one => same(one),
+    }
+}
+
 /// Whether `value` fits `schema`, as far as this schema's words go.
 fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
     if let Some(name) = schema["$ref"].as_str() {
@@ -749,22 +780,7 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
     if let Some(options) = schema["anyOf"].as_array() {
         return options.iter().any(|option| fits(value, option, root));
     }
-    let kind = match value {
-        Json::Null => "null",
-        Json::Bool(_) => "boolean",
-        Json::Number(n) if n.is_i64() => "integer",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    };
-    let typed = schema["type"]
-        .as_array()
-        .cloned()
-        .unwrap_or(vec![schema["type"].clone()]);
-    let number = |word: &str| typed.iter().any(|t| t == word);
-    let type_fits =
-        schema["type"].is_null() || number(kind) || (kind == "integer" && number("number"));
+    let kind = type_of(value);
     let reference = value.as_str().is_some_and(|text| text.contains("${"));
     let pattern = schema["pattern"].as_str().filter(|_| kind == "string");
     let pattern_fits = match pattern {
@@ -804,7 +820,7 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
             },
         })
     });
-    type_fits
+    type_fits(value, schema)
         && pattern_fits
         && listed("enum")
         && same
