@@ -9,6 +9,7 @@ pub mod check;
 pub mod edit;
 pub mod fields;
 pub mod join;
+pub mod json;
 pub mod merge;
 pub mod schema;
 pub mod text;

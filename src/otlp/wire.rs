@@ -112,20 +112,34 @@ pub fn put_fixed32_field(out: &mut Vec<u8>, number: u32, value: u32) {
 
 /// Appends a message field whose body `write` appends; the length prefix is minimal.
 pub fn put_message_field(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    put_tag(out, number, WireType::Len);
-    let start = out.len();
+    let start = begin_message(out, number);
     write(out);
+    end_message(out, start);
+}
+
+/// Begins a length-delimited field whose length is not known yet. What follows is its body, up to
+/// [`end_message`] with the returned offset.
+#[inline]
+pub fn begin_message(out: &mut Vec<u8>, number: u32) -> usize {
+    put_tag(out, number, WireType::Len);
+    // Room for a length below 128, as most are; a longer one moves the body.
+    out.push(0);
+    out.len()
+}
+
+/// Ends the field whose body began at `start`: writes its length in the fewest bytes.
+#[inline]
+pub fn end_message(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;
-    let prefix = varint_len(len as u64);
-    out.resize(out.len() + prefix, 0);
-    out.copy_within(start..start + len, start + prefix);
-    let mut rest = len as u64;
-    for byte in out.iter_mut().skip(start).take(prefix) {
-        *byte = rest as u8 | 0x80;
-        rest >>= 7;
+    let more = varint_len(len as u64) - 1;
+    if more > 0 {
+        out.resize(out.len() + more, 0);
+        out.copy_within(start..start + len, start + more);
     }
-    if let Some(last) = out.get_mut(start + prefix - 1) {
-        *last &= 0x7f;
+    let (mut rest, last) = (len as u64, start + more - 1);
+    for (k, byte) in out.iter_mut().enumerate().take(last + 1).skip(start - 1) {
+        *byte = rest as u8 & 0x7f | if k < last { 0x80 } else { 0 };
+        rest >>= 7;
     }
 }
 
