@@ -9,6 +9,9 @@ pub mod receipt;
 pub mod batch;
 
 pub mod clock;
+pub mod config;
 pub mod telemetry;
 
 pub mod intake;
+
+pub mod processors;
