@@ -12,3 +12,4 @@ pub mod merge;
 pub mod schema;
 pub mod view;
 pub mod wire;
+pub mod write;
