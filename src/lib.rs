@@ -16,3 +16,5 @@ pub mod telemetry;
 pub mod transport;
 
 pub mod intake;
+
+pub mod processors;
