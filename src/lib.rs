@@ -1,3 +1,5 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
 pub mod otlp;
 
 pub mod limits;
@@ -15,4 +17,5 @@ pub mod transport;
 
 pub mod intake;
 
+pub mod processors;
 pub mod receivers;
