@@ -5,8 +5,9 @@
 //! It knows no schema: an edit inside a field's payload changes that field's length and its
 //! ancestors'. A request without edits is not copied at all, and unknown fields survive.
 //!
-//! Appending goes to the end of a message. An edit inside a removed field is ignored, so a
-//! processor may drop a span after having looked at its parts.
+//! Appending goes to the end of a message, in the order given. An edit inside a removed or replaced
+//! field is ignored, so a processor may drop a span after having looked at its parts; of several
+//! edits of one field the last one counts.
 
 use super::wire::{Field, Message, put_varint, varint, varint_len};
 use bytes::Bytes;
@@ -138,7 +139,7 @@ impl Pass<'_> {
         }
         if edit.message as usize == start {
             self.next += 1;
-            return Step::Here(edit);
+            return Step::Here(self.last_of(edit));
         }
         // The edit stands in some field of this message: find it, field by field.
         while *at < end {
@@ -151,6 +152,18 @@ impl Pass<'_> {
             *at = next;
         }
         Step::Rest
+    }
+
+    /// The last edit of the field that `edit` is of; those before it are passed over.
+    fn last_of(&mut self, mut edit: Edit) -> Edit {
+        while let Some(next) = self.edits.list.get(self.next).copied() {
+            if edit.append || next.append || next.at != edit.at {
+                break;
+            }
+            self.next += 1;
+            edit = next;
+        }
+        edit
     }
 
     /// Passes over the edits inside what a removal leaves out.

@@ -85,6 +85,13 @@ pub mod log_record {
     pub const OBSERVED_TIME: u32 = 11;
     pub const EVENT_NAME: u32 = 12;
 }
+/// `Metric`: what holds its data points differs by its type.
+pub mod metric {
+    /// Gauge, sum, histogram, exponential histogram and summary.
+    pub const DATA: [u32; 5] = [5, 7, 9, 10, 11];
+    /// In each of them.
+    pub const DATA_POINTS: u32 = 1;
+}
 /// `KeyValue`.
 pub mod key_value {
     pub const KEY: u32 = 1;

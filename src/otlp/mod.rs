@@ -8,8 +8,11 @@
 pub mod check;
 pub mod edit;
 pub mod fields;
+pub mod join;
+pub mod json;
 pub mod merge;
 pub mod schema;
+pub mod text;
 pub mod view;
 pub mod wire;
 pub mod write;
