@@ -5,6 +5,7 @@
 //! that of YAML 1.2 with strict booleans; a number with leading zeros stays text (readers disagree
 //! on whether `010` is eight or ten).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
@@ -116,11 +117,14 @@ fn error(place: Place, text: String) -> Problem {
 fn advice(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let indent = line.len() - line.trim_start().len();
-    match line
+    if line
         .get(..indent)
         .is_some_and(|indent| indent.contains('\t'))
     {
-        true => "; indent with spaces, not with tabs",
+        return "; indent with spaces, not with tabs";
+    }
+    match line.contains("${") && line.replace("${", "").contains(['[', '{']) {
+        true => "; inside of [ ] and { }, put ${...} in quotes",
         false => "",
     }
 }
@@ -151,6 +155,8 @@ enum Open {
         anchor: usize,
         entries: Vec<Entry>,
         key: Option<(String, Place)>,
+        /// The keys so far with their lines.
+        lines: HashMap<String, u32>,
     },
 }
 
@@ -179,13 +185,14 @@ impl Tree {
             }
             Event::MappingStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "map", &place)?;
-                let (entries, key) = (Vec::new(), None);
+                let (entries, key, lines) = (Vec::new(), None, HashMap::new());
                 self.open(
                     Open::Map {
                         place: place.clone(),
                         anchor,
                         entries,
                         key,
+                        lines,
                     },
                     place,
                 )
@@ -300,16 +307,20 @@ impl Tree {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map { entries, key, .. }) => match key.take() {
+            Some(Open::Map {
+                entries,
+                key,
+                lines,
+                ..
+            }) => match key.take() {
                 Some((name, place)) => entries.push(Entry { name, place, node }),
                 None => {
                     let Some(text) = text else {
                         let text = "found a collection as a key; a key is a text".to_owned();
                         return Err(error(node.place, text));
                     };
-                    let twice = entries.iter().find(|entry| entry.name == text);
-                    if let Some(first) = twice.filter(|_| text != "<<") {
-                        let line = first.place.line;
+                    let twice = lines.insert(text.to_owned(), node.place.line);
+                    if let Some(line) = twice.filter(|_| text != "<<") {
                         let text = format!("key {text:?} stands twice, first in line {line}");
                         return Err(error(node.place, text));
                     }
@@ -377,4 +388,194 @@ fn merge_keys(entries: Vec<Entry>) -> Result<Vec<Entry>, Problem> {
         }
     }
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn scalars_are_typed_as_in_yaml_with_strict_booleans() {
+        let check = |yaml: &str, value: Value| {
+            assert_eq!(parse(yaml, "t").map(|node| node.value), Ok(value), "{yaml}");
+        };
+        for null in ["", "~", "null", "# only a comment", "---"] {
+            check(null, Value::Null);
+        }
+        check("true", Value::Bool(true));
+        check("False", Value::Bool(false));
+        for word in [
+            "yes", "no", "on", "off", "y", "tRUE", "1_000", "1.2.3", "0123", "-007",
+        ] {
+            check(word, text(word));
+        }
+        for word in [
+            "localhost:4317",
+            "5s",
+            "1e",
+            "+",
+            ".",
+            "0x",
+            "0xg",
+            "0x-1",
+            "e5",
+        ] {
+            check(word, text(word));
+        }
+        check("42", Value::Int(42));
+        check("-42", Value::Int(-42));
+        check("+42", Value::Int(42));
+        check("0", Value::Int(0));
+        check("0x1F", Value::Int(31));
+        check("0o17", Value::Int(15));
+        check("-0b11", Value::Int(-3));
+        check("9223372036854775807", Value::Int(i64::MAX));
+        check("-9223372036854775808", Value::Int(i64::MIN));
+        check("9223372036854775808", text("9223372036854775808"));
+        check("1.5", Value::Float(1.5));
+        check("-.5", Value::Float(-0.5));
+        check("1e3", Value::Float(1000.0));
+        check("0.5", Value::Float(0.5));
+        check(".inf", Value::Float(f64::INFINITY));
+        for quoted in ["'5'", "\"5\"", "!!str 5", "|-\n  5", ">-\n  5"] {
+            check(quoted, text("5"));
+        }
+        check("!!int '5'", Value::Int(5));
+        check(
+            "{a: 1, a b: [x]}",
+            parse("a: 1\na b:\n- x", "t").map(|n| n.value).unwrap(),
+        );
+    }
+
+    #[test]
+    fn values_and_keys_know_their_places() {
+        let node = parse("a:\n  - b: 'x'\nü: {c: 1}\n", "f").unwrap();
+        let list = &node.get("a").unwrap().node;
+        let Value::List(items) = &list.value else {
+            panic!("a list")
+        };
+        let b = items[0].get("b").unwrap();
+        assert_eq!(
+            [&b.place, &b.node.place].map(Place::to_string),
+            ["f:2:5", "f:2:8"]
+        );
+        assert!(b.node.quoted);
+        let c = node.get("ü").unwrap().node.get("c").unwrap();
+        assert_eq!(c.node.place.to_string(), "f:3:8");
+    }
+
+    #[test]
+    fn anchors_repeat_and_merge_keys_inherit() {
+        let same = |a: &str, b: &str| assert_eq!(parse(a, "t").unwrap(), parse(b, "t").unwrap());
+        same("a: &x {b: 1}\nc: *x", "{a: {b: 1}, c: {b: 1}}");
+        same(
+            "a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}",
+            "{a: {b: 1, c: 2}, d: {b: 3, c: 2}}",
+        );
+        same("{a: &x {b: 1}, y: &y {c: 2}, d: {<<: [*x, *y]}}", {
+            "{a: {b: 1}, y: {c: 2}, d: {b: 1, c: 2}}"
+        });
+        same("a: &k key\n*k : 1", "{a: key, key: 1}");
+    }
+
+    #[track_caller]
+    fn fails(yaml: &str, expected: &str) {
+        assert_eq!(
+            parse(yaml, "t").map_err(|e| e.to_string()),
+            Err(expected.to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused_with_its_place() {
+        fails(
+            "a: 1\nb: 2\na: 3",
+            "t:3:1: key \"a\" stands twice, first in line 1",
+        );
+        fails(
+            "a: 1\n---\nb: 2",
+            "t:2:1: found a second YAML document; a source has one",
+        );
+        fails(
+            "{[a]: 1}",
+            "t:1:2: found a collection as a key; a key is a text",
+        );
+        fails(
+            "a: !thing 1",
+            "t:1:11: found the YAML tag !thing; leave it out",
+        );
+        fails(
+            "a: {<<: 5}",
+            "t:1:5: found << with something other than a map; write <<: *anchor",
+        );
+        fails(
+            "a: &x [*x]",
+            "t:1:8: this alias stands inside of what it repeats",
+        );
+        fails(
+            "a:\n\tb: 1",
+            "t:2:2: is not YAML: tabs disallowed within this context (block indentation); \
+             indent with spaces, not with tabs",
+        );
+        fails(
+            "a: [${X}]",
+            "t:1:6: is not YAML: while parsing a flow sequence, expected ',' or ']'; inside of \
+             [ ] and { }, put ${...} in quotes",
+        );
+        fails("a: [1", "t:1:4: is not YAML: unclosed bracket '['");
+        fails(
+            "a: *nope",
+            "t:1:4: is not YAML: while parsing node, found unknown anchor",
+        );
+    }
+
+    #[test]
+    fn alias_bombs_and_towers_end() {
+        let bomb: String = (1..40)
+            .map(|n| format!("k{n}: &a{n} [*a{0}, *a{0}]\n", n - 1))
+            .collect();
+        let bomb = format!("k0: &a0 [x]\n{bomb}");
+        let sentence = parse(&bomb, "t").unwrap_err().to_string();
+        assert!(sentence.ends_with("more than 100000 values, repeated aliases included"));
+        let tower = "[".repeat(70) + &"]".repeat(70);
+        let sentence = parse(&tower, "t").unwrap_err().to_string();
+        assert!(
+            sentence.ends_with("nests deeper than 64 levels"),
+            "{sentence}"
+        );
+        let steps: String = (1..99)
+            .map(|n| format!("k{n}: &a{n} [*a{0}]\n", n - 1))
+            .collect();
+        let sentence = parse(&format!("k0: &a0 [x]\n{steps}"), "t")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            sentence.ends_with("nests deeper than 64 levels"),
+            "{sentence}"
+        );
+        let long = "#".repeat(CONFIG_BYTES + 1);
+        fails(
+            &long,
+            "t:1:1: found 4194305 bytes; a configuration has at most 4194304",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,200}") {
+            let _ = parse(&text, "t");
+        }
+
+        #[test]
+        fn no_yaml_panics(text in PIECES) {
+            let _ = parse(&text, "t");
+        }
+    }
+
+    const PIECES: &str = "([a-c]: |- |\n|  |[\\[\\]{},:&*!|>'\"#$%@<~\t0-9ü]|<<: |---){0,40}";
 }
