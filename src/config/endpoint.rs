@@ -33,6 +33,9 @@ impl Endpoint {
         if scheme.is_none() && !path.is_empty() {
             return Err("write host:port, or a URL that begins with http:// or https://");
         }
+        if authority.contains('@') {
+            return Err("write the URL without user and password; send those as headers");
+        }
         let (host, port) = split_port(authority)?;
         if scheme.is_none() && port.is_none() {
             return Err("write host:port such as localhost:4317");
@@ -40,9 +43,9 @@ impl Endpoint {
         if scheme.is_some() && host.is_empty() {
             return Err("write a URL with a host such as http://localhost:4318");
         }
-        let strange = |c: char| c.is_whitespace() || c.is_control() || "@[]#".contains(c);
+        let strange = |c: char| c.is_whitespace() || c.is_control() || "[]#".contains(c);
         if host.contains(strange) || path.contains(char::is_whitespace) {
-            return Err("write host:port or a URL, without spaces and without user or password");
+            return Err("write host:port or a URL, without spaces");
         }
         Ok(Endpoint::new(text, scheme, host, port, path))
     }
@@ -78,7 +81,13 @@ impl Endpoint {
         path: &str,
     ) -> Endpoint {
         let (host, path) = (host.to_owned(), path.to_owned());
-        Endpoint { text: text.to_owned(), scheme, host, port, path }
+        Endpoint {
+            text: text.to_owned(),
+            scheme,
+            host,
+            port,
+            path,
+        }
     }
 }
 
@@ -104,7 +113,9 @@ fn split_scheme(text: &str) -> Result<(Option<&'static str>, &str), &'static str
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (host, tail) = rest.split_once(']').ok_or("close the bracket: [::1]:4317")?;
+            let (host, tail) = rest
+                .split_once(']')
+                .ok_or("close the bracket: [::1]:4317")?;
             match tail.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
                 None if tail.is_empty() => (host, None),
@@ -120,9 +131,11 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
         },
     };
     let port = match port {
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Some(digits.parse().map_err(|_| "the port must be a number from 0 to 65535")?)
-        }
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(
+            digits
+                .parse()
+                .map_err(|_| "the port must be a number from 0 to 65535")?,
+        ),
         Some(_) => return Err("the port must be a number from 0 to 65535"),
         None => None,
     };
@@ -134,11 +147,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Scheme, host, port and path.
+    type Parts<'a> = (Option<&'a str>, &'a str, Option<u16>, &'a str);
+
     #[track_caller]
-    fn check(text: &str, expected: Result<(Option<&str>, &str, Option<u16>, &str), &str>) {
+    fn check(text: &str, expected: Result<Parts<'_>, &str>) {
         let found = Endpoint::parse(text);
-        let found = found.as_ref().map(|e| (e.scheme, e.host.as_str(), e.port, e.path.as_str()));
-        assert_eq!(found, expected.as_ref().map(|e| *e).map_err(|e| e), "{text:?}");
+        let found = found
+            .as_ref()
+            .map(|e| (e.scheme, e.host.as_str(), e.port, e.path.as_str()));
+        assert_eq!(found.map_err(|e| *e), expected, "{text:?}");
     }
 
     #[test]
@@ -146,20 +164,41 @@ mod tests {
         check("localhost:4317", Ok((None, "localhost", Some(4317), "")));
         check(":4317", Ok((None, "", Some(4317), "")));
         check("[::1]:4317", Ok((None, "::1", Some(4317), "")));
-        check("https://a.example/otlp", Ok((Some("https"), "a.example", None, "/otlp")));
+        check(
+            "https://a.example/otlp",
+            Ok((Some("https"), "a.example", None, "/otlp")),
+        );
         check("HTTP://a:80", Ok((Some("http"), "a", Some(80), "")));
-        check("dns:///a.example:4317", Ok((None, "a.example", Some(4317), "")));
-        check("unix:///run/a.sock", Ok((Some("unix"), "/run/a.sock", None, "")));
+        check(
+            "dns:///a.example:4317",
+            Ok((None, "a.example", Some(4317), "")),
+        );
+        check(
+            "unix:///run/a.sock",
+            Ok((Some("unix"), "/run/a.sock", None, "")),
+        );
         check("localhost", Err("write host:port such as localhost:4317"));
         check("", Err("write host:port such as localhost:4317"));
-        check("::1:4317", Err("put brackets around an IPv6 address: [::1]:4317"));
+        check(
+            "::1:4317",
+            Err("put brackets around an IPv6 address: [::1]:4317"),
+        );
         check("a:99999", Err("the port must be a number from 0 to 65535"));
         check("a:+1", Err("the port must be a number from 0 to 65535"));
-        check("ftp://a", Err("use http://, https://, dns:/// or unix://, or host:port alone"));
-        check("http://", Err("write a URL with a host such as http://localhost:4318"));
-        check("a:1/x", Err("write host:port, or a URL that begins with http:// or https://"));
-        let user = "write host:port or a URL, without spaces and without user or password";
-        check("http://u:p@a", Err("the port must be a number from 0 to 65535"));
+        check(
+            "ftp://a",
+            Err("use http://, https://, dns:/// or unix://, or host:port alone"),
+        );
+        check(
+            "http://",
+            Err("write a URL with a host such as http://localhost:4318"),
+        );
+        check(
+            "a:1/x",
+            Err("write host:port, or a URL that begins with http:// or https://"),
+        );
+        let user = "write the URL without user and password; send those as headers";
+        check("http://u:p@a", Err(user));
         check("http://u@a", Err(user));
     }
 

@@ -28,6 +28,7 @@ pub mod load;
 pub mod merge;
 pub mod node;
 pub mod parse;
+mod pipelines;
 pub mod print;
 pub mod problem;
 pub mod schema;
@@ -35,6 +36,8 @@ pub mod secret;
 pub mod section;
 pub mod service;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use catalog::{Catalog, Class, Component};
 pub use document::{ComponentId, Configured, Document, Pipeline};

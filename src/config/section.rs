@@ -42,7 +42,7 @@ pub enum Setting {
     Int(i64),
     /// Of [`Kind::Float`].
     Float(f64),
-    /// Of [`Kind::Text`] and [`Kind::Choice`].
+    /// Of [`Kind::Text`], [`Kind::Choice`] and [`Kind::ExtensionId`].
     Text(String),
     /// Of [`Kind::Secret`].
     Secret(Secret),
@@ -82,7 +82,11 @@ impl PartialEq for Section {
 
 impl Section {
     pub(super) fn new(path: &str, place: &Place, fields: Vec<Field>) -> Section {
-        Section { path: path.to_owned(), place: place.clone(), fields }
+        Section {
+            path: path.to_owned(),
+            place: place.clone(),
+            fields,
+        }
     }
 
     /// Checks `node` (a map, or null for all defaults) against `keys`. `path` is the Collector
@@ -93,7 +97,7 @@ impl Section {
         path: &str,
         problems: &mut Problems,
     ) -> Section {
-        check::section(node, keys, path, problems)
+        check::section(node, &node.place, keys, path, problems)
     }
 
     /// Reads YAML text and checks it; for tests and for samples.
@@ -147,6 +151,30 @@ impl Section {
         self.fields.iter().map(|field| (field.key, &field.setting))
     }
 
+    /// All extensions that this section and those inside of it name, with their places and paths.
+    pub fn extension_ids(&self) -> Vec<(&str, Place, String)> {
+        let mut found = Vec::new();
+        for field in &self.fields {
+            match (&field.key.kind, &field.setting) {
+                (Kind::ExtensionId, Setting::Text(id)) if !id.is_empty() => {
+                    let name = field.key.name;
+                    found.push((id.as_str(), self.place(name), self.path_of(name)));
+                }
+                (_, Setting::Section(inner) | Setting::Optional(Some(inner))) => {
+                    found.extend(inner.extension_ids());
+                }
+                (_, Setting::Sections(all)) => {
+                    found.extend(all.iter().flat_map(Section::extension_ids));
+                }
+                (_, Setting::Named(all)) => {
+                    found.extend(all.iter().flat_map(|(_, inner)| inner.extension_ids()));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// Of [`Key::bool`].
     pub fn bool(&self, name: &str) -> bool {
         match self.setting(name) {
@@ -186,7 +214,7 @@ impl Section {
         }
     }
 
-    /// Of [`Key::text`] and [`Key::choice`].
+    /// Of [`Key::text`], [`Key::choice`] and [`Key::extension_id`].
     pub fn text(&self, name: &str) -> &str {
         match self.setting(name) {
             Setting::Text(value) => value,
@@ -283,7 +311,8 @@ impl Section {
     }
 
     fn setting(&self, name: &str) -> &Setting {
-        self.field(name).map_or(&Setting::Nothing, |field| &field.setting)
+        self.field(name)
+            .map_or(&Setting::Nothing, |field| &field.setting)
     }
 
     fn field(&self, name: &str) -> Option<&Field> {

@@ -1,11 +1,12 @@
 //! Did-you-mean: the nearest of the valid names.
 
-/// `; did you mean "timeout"?` where one of `valid` is near `found`, else the list of them.
+/// `; did you mean "timeout"?` where one of `valid` is near `found`, else the list of them. `noun`
+/// says what they are, `valid keys`.
 pub(super) fn hint(found: &str, valid: &[&str], noun: &str) -> String {
     match nearest(found, valid) {
         Some(name) => format!("; did you mean {name:?}?"),
-        None if valid.is_empty() => format!("; there are no valid {noun}"),
-        None => format!("; valid {noun} are {}", valid.join(", ")),
+        None if valid.is_empty() => format!("; there are no {noun}"),
+        None => format!("; {noun} are {}", valid.join(", ")),
     }
 }
 
@@ -52,7 +53,7 @@ mod tests {
 
     #[track_caller]
     fn check(found: &str, valid: &[&str], expected: &str) {
-        assert_eq!(hint(found, valid, "keys"), expected);
+        assert_eq!(hint(found, valid, "valid keys"), expected);
     }
 
     #[test]
@@ -61,7 +62,11 @@ mod tests {
         check("timeuot", &keys, "; did you mean \"timeout\"?");
         check("Endpoint", &keys, "; did you mean \"endpoint\"?");
         check("tsl", &keys, "; did you mean \"tls\"?");
-        check("verbosity", &keys, "; valid keys are timeout, endpoint, tls");
+        check(
+            "verbosity",
+            &keys,
+            "; valid keys are timeout, endpoint, tls",
+        );
         check("x", &["y"], "; valid keys are y");
         check("", &[], "; there are no valid keys");
     }

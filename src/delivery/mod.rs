@@ -84,7 +84,7 @@ impl Delivery {
 
     /// Ends the delivery: everything queued is tried once more within [`limits::DRAIN_TIME`], and
     /// what remains then is counted and logged. The caller offers nothing after this.
-    pub async fn drain(self) {
+    pub async fn drain(&self) {
         self.sender.drain(limits::DRAIN_TIME).await;
     }
 }
