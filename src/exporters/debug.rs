@@ -52,6 +52,7 @@ fn build(section: &Section, _: &Setup<'_>) -> Result<Arc<dyn Exporter>, String> 
         detailed: verbosity == "detailed",
         colour: std::io::stdout().is_terminal() && !plain,
         notable: section.list("attributes").to_vec(),
+        ..Options::default()
     };
     Ok(Arc::new(Debug { basic: verbosity == "basic", options, turn: Mutex::new(()) }))
 }
@@ -69,7 +70,7 @@ impl Debug {
         if self.basic {
             return basic(payload);
         }
-        let requests = payload.segments.iter().map(Bytes::as_ref);
+        let requests = &payload.segments;
         match payload.signal {
             Signal::Traces => render(requests, &self.options),
             Signal::Logs => lines(requests, log_lines),
@@ -111,12 +112,9 @@ fn basic(payload: &Payload) -> String {
 }
 
 /// The lines of all requests, up to a limit.
-fn lines<'a>(
-    requests: impl Iterator<Item = &'a [u8]>,
-    print: fn(Request<'_>, &mut Vec<String>),
-) -> String {
+fn lines(requests: &[Bytes], print: fn(Request<'_>, &mut Vec<String>)) -> String {
     let mut lines = vec![];
-    requests.for_each(|request| print(Request::new(request), &mut lines));
+    requests.iter().for_each(|request| print(Request::new(request), &mut lines));
     let more = lines.len().saturating_sub(limits::TREE_SPANS);
     lines.truncate(limits::TREE_SPANS);
     let mut out = lines.concat();

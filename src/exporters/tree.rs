@@ -14,10 +14,11 @@
 //! Every span of the request stands in it once: those whose parent is not here as heads, those
 //! that are each other's parents too. What may be shown is decided by [`mask`](super::mask).
 
-use super::mask::{shown, shown_text, size};
+use super::mask::{printable, shown, shown_text, size};
 use crate::limits;
 use crate::otlp::fields::{resource, span};
 use crate::otlp::view::{Attribute, Event, Request, Span, attributes, text};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -26,6 +27,10 @@ use std::fmt::Write;
 pub struct Options {
     /// All attributes instead of the notable ones, and those of events.
     pub detailed: bool,
+    /// Values of any kind, also those that hold content: for telemetry that is made up.
+    pub content: bool,
+    /// Columns: longer lines are wrapped between attributes, or cut. 0 is no bound.
+    pub width: usize,
     /// With the colours of a terminal.
     pub colour: bool,
     /// Attributes that are notable beside the usual ones: those that a pipeline promotes, say.
@@ -69,9 +74,12 @@ const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const RESET: &str = "\x1b[0m";
 
+/// A piece of a line: its colour, if any, and its text.
+type Piece = (&'static str, String);
+
 /// The traces in `requests`, which are checked export requests of traces. Spans beyond
 /// [`limits::TREE_SPANS`] are counted in a last line.
-pub fn render<'a>(requests: impl IntoIterator<Item = &'a [u8]>, options: &Options) -> String {
+pub fn render(requests: &[Bytes], options: &Options) -> String {
     let (mut rows, mut more) = (vec![], 0);
     for request in requests {
         for group in Request::new(request).resource_groups() {
@@ -150,8 +158,8 @@ impl Tree<'_, '_> {
         let count = self.rows.len();
         let spans = if count == 1 { "span" } else { "spans" };
         let lasted = duration(end.saturating_sub(start));
-        let id = self.paint(BOLD, &id);
-        let _ = writeln!(self.out, "trace {id} · {count} {spans} · {lasted}");
+        let about = format!(" · {count} {spans} · {lasted}");
+        self.line(vec![("", "trace ".to_owned()), (BOLD, id), ("", about)]);
         let (heads, children) = self.shape();
         let mut seen = vec![false; self.rows.len()];
         let mut places = below(&heads, "");
@@ -211,46 +219,40 @@ impl Tree<'_, '_> {
         let kind = kinds.get(row.span.kind() as usize).copied().unwrap_or_default();
         let lasted = duration(row.end.saturating_sub(row.start));
         let branch = if place.last { "└─ " } else { "├─ " };
-        let branch = self.paint(DIM, &format!("{}{branch}", place.indent));
-        let name = self.paint(BOLD, &shown_text(row.span.name()));
-        let service = shown_text(row.service);
-        let _ = write!(self.out, "{branch}{name}  [{service}] {kind}{lasted}");
+        let mut line = vec![
+            (DIM, format!("{}{branch}", place.indent)),
+            (BOLD, shown_text(row.span.name())),
+            ("", format!("  [{}] {kind}{lasted}", shown_text(row.service))),
+        ];
         if row.span.status_code() == 2 {
-            let error = self.paint(RED, "error");
-            let message = match row.span.status_message() {
-                [] => String::new(),
-                message => format!(" {}", size(message.len())),
-            };
-            let _ = write!(self.out, " {error}{message}");
+            line.push((RED, " error".to_owned()));
+            let message = row.span.status_message();
+            match self.options.content {
+                _ if message.is_empty() => {}
+                true => line.push(("", format!(" {}", printable(text(message))))),
+                false => line.push(("", format!(" {}", size(message.len())))),
+            }
         }
         if !row.parent.is_empty() && !self.rows.iter().any(|other| other.id == row.parent) {
-            let note = format!(" (its parent {} is not here)", hex(row.parent));
-            let note = self.paint(DIM, &note);
-            let _ = write!(self.out, "{note}");
+            line.push((DIM, format!(" (its parent {} is not here)", hex(row.parent))));
         }
-        self.out.push('\n');
-        let indent = self.paint(DIM, beside);
-        self.attributes(row, &indent);
-        self.events(row, &indent);
+        self.line(line);
+        self.attributes(row, beside);
+        self.events(row, beside);
     }
 
-    fn attributes(&mut self, row: &Row<'_>, indent: &str) {
+    fn attributes(&mut self, row: &Row<'_>, beside: &str) {
         let (mut plain, mut ours) = (vec![], vec![]);
         for attribute in row.span.attributes() {
             let key = text(attribute.key);
             if key.starts_with(OURS) {
-                ours.push(pair(&attribute));
+                ours.push(self.pair(&attribute));
             } else if self.options.detailed || self.is_notable(key) {
-                plain.push(pair(&attribute));
+                plain.push(self.pair(&attribute));
             }
         }
-        if !plain.is_empty() {
-            let _ = writeln!(self.out, "{indent}{}", plain.join(" "));
-        }
-        if !ours.is_empty() {
-            let ours = self.paint(YELLOW, &ours.join(" "));
-            let _ = writeln!(self.out, "{indent}{ours}");
-        }
+        self.words(beside, "", plain);
+        self.words(beside, YELLOW, ours);
     }
 
     fn is_notable(&self, key: &str) -> bool {
@@ -260,33 +262,69 @@ impl Tree<'_, '_> {
     }
 
     /// The events by name, or one per line with attributes.
-    fn events(&mut self, row: &Row<'_>, indent: &str) {
-        if self.options.detailed {
+    fn events(&mut self, row: &Row<'_>, beside: &str) {
+        if self.options.detailed || self.options.content {
             for event in row.span.events() {
-                let name = shown_text(event.name());
-                let pairs = event.attributes().map(|a| format!(" {}", pair(&a)));
-                let _ = writeln!(self.out, "{indent}· {name}{}", pairs.collect::<String>());
+                let name = format!("· {}", shown_text(event.name()));
+                let pairs: Vec<String> = event.attributes().map(|a| self.pair(&a)).collect();
+                self.words(beside, "", [vec![name], pairs].concat());
             }
         } else {
             let names = counted(row.span.events());
             if !names.is_empty() {
-                let _ = writeln!(self.out, "{indent}· {}", names.join(", "));
+                self.words(beside, "", vec![format!("· {}", names.join(", "))]);
             }
         }
         let dropped = row.span.0.field(span::DROPPED_EVENTS_COUNT);
         let dropped = dropped.map(|field| field.number_value()).unwrap_or_default();
         if dropped > 0 {
             let events = if dropped == 1 { "event" } else { "events" };
-            let note = self.paint(DIM, &format!("· {dropped} {events} dropped"));
-            let _ = writeln!(self.out, "{indent}{note}");
+            self.words(beside, DIM, vec![format!("· {dropped} {events} dropped")]);
         }
     }
 
-    fn paint(&self, colour: &str, text: &str) -> String {
-        match self.options.colour {
-            true => format!("{colour}{text}{RESET}"),
-            false => text.to_owned(),
+    /// `key=value`; the value as it is if content is to be seen.
+    fn pair(&self, attribute: &Attribute<'_>) -> String {
+        match (self.options.content, attribute.value.as_text()) {
+            (true, Some(value)) => {
+                let (key, value) = (text(attribute.key), text(value));
+                format!("{}={}", printable(key), printable(value))
+            }
+            _ => pair(attribute),
         }
+    }
+
+    /// Words behind `beside`, on as many lines as the width asks for.
+    fn words(&mut self, beside: &str, colour: &'static str, words: Vec<String>) {
+        let width = |text: &str| text.chars().count();
+        let mut rest = words.into_iter().peekable();
+        while let Some(mut line) = rest.next() {
+            let fits = |line: &str, next: &str| {
+                let columns = width(beside) + width(line) + 1 + width(next);
+                self.options.width == 0 || columns <= self.options.width
+            };
+            while let Some(next) = rest.next_if(|next| fits(&line, next)) {
+                line.push(' ');
+                line.push_str(&next);
+            }
+            self.line(vec![(DIM, beside.to_owned()), (colour, line)]);
+        }
+    }
+
+    /// One line, cut at the width.
+    fn line(&mut self, pieces: Vec<Piece>) {
+        let all: usize = pieces.iter().map(|(_, text)| text.chars().count()).sum();
+        let cut = self.options.width > 0 && all > self.options.width;
+        let mut left = if cut { self.options.width - 1 } else { all };
+        for (colour, text) in pieces {
+            let text: String = text.chars().take(left).collect();
+            left -= text.chars().count();
+            match self.options.colour && !colour.is_empty() {
+                true => self.out.extend([colour, &text, RESET]),
+                false => self.out.push_str(&text),
+            }
+        }
+        self.out.push_str(if cut { "…\n" } else { "\n" });
     }
 }
 

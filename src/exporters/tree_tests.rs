@@ -3,11 +3,16 @@
 use super::tree::{Options, render};
 use crate::limits;
 use crate::otlp::text;
+use bytes::Bytes;
+
+#[track_caller]
+fn tree(input: &str, options: &Options) -> String {
+    render(&[Bytes::from(text::parse(input).expect("the notation"))], options)
+}
 
 #[track_caller]
 fn check(options: &Options, input: &str, expected: &str) {
-    let bytes = text::parse(input).expect("the notation");
-    let found = render([bytes.as_slice()], options);
+    let found = tree(input, options);
     assert_eq!(found.trim_end(), expected.trim(), "\n{found}");
 }
 
@@ -68,21 +73,19 @@ trace 00000000000000000000000000000002 · 1 span · 15 µs
 
 #[test]
 fn colours_stand_only_where_they_are_asked_for() {
-    let bytes = text::parse(RUN).expect("the notation");
-    let plain = render([bytes.as_slice()], &Options::default());
+    let plain = tree(RUN, &Options::default());
     assert!(!plain.contains('\x1b'));
     let options = Options { colour: true, ..Options::default() };
-    let coloured = render([bytes.as_slice()], &options);
+    let coloured = tree(RUN, &options);
     assert!(coloured.contains("\x1b[33mapp.agent.orphan.signature=tool_call_root"), "{coloured}");
-    assert!(coloured.contains("\x1b[31merror"), "{coloured}");
+    assert!(coloured.contains("\x1b[31m error"), "{coloured}");
 }
 
 #[test]
 fn spans_that_are_their_own_ancestors_are_shown_once_each() {
     let input = "span 1/a parent=b \"a\"\nspan 1/b parent=a \"b\"\nspan 1/c parent=c \"c\"\n\
         span 1/d parent=a \"d\"\nspan 1/a \"twin\"";
-    let bytes = text::parse(input).expect("the notation");
-    let found = render([bytes.as_slice()], &Options::default());
+    let found = tree(input, &Options::default());
     for name in ["a", "b", "c", "d", "twin"] {
         assert_eq!(found.matches(&format!("─ {name}  [")).count(), 1, "{name} in\n{found}");
     }
@@ -92,8 +95,7 @@ fn spans_that_are_their_own_ancestors_are_shown_once_each() {
 fn a_deep_chain_and_a_flood_stay_small() {
     let lines: Vec<String> =
         (1..=2000).map(|k| format!("span 1/{k:x} parent={:x} \"s\"", k + 1)).collect();
-    let bytes = text::parse(&lines.join("\n")).expect("the notation");
-    let found = render([bytes.as_slice()], &Options::default());
+    let found = tree(&lines.join("\n"), &Options::default());
     assert_eq!(found.lines().filter(|l| l.contains("─ s  [")).count(), limits::TREE_SPANS);
     assert!(found.contains(&format!("… and {} more spans", 2000 - limits::TREE_SPANS)));
     assert!(found.len() < 500 * limits::TREE_SPANS, "{} bytes", found.len());
@@ -107,5 +109,36 @@ fn attributes_of_the_users_choice_are_notable() {
 trace 00000000000000000000000000000001 · 1 span · 0 µs
 └─ a  [no service.name] 0 µs
       customer.tier=gold";
+    check(&options, input, expected);
+}
+
+#[test]
+fn a_width_wraps_attributes_and_cuts_what_is_longer() {
+    let options = Options { width: 40, detailed: true, ..Options::default() };
+    let input = "resource service.name=\"s\"\nspan 1/a \"a name that is far too long for it\" \
+        first=1 second=\"some more\" third=\"and even more\" x=\"0123456789012345678901234567890123456789\"";
+    let expected = "
+trace 0000000000000000000000000000000…
+└─ a name that is far too long for it  …
+      first=1 second=some more
+      third=and even more
+      x=0123456789012345678901234567890…";
+    let found = tree(input, &options);
+    assert!(found.lines().all(|line| line.chars().count() <= 40), "{found}");
+    let (_, below) = found.split_once('\n').expect("lines");
+    let (_, expected) = expected.trim().split_once('\n').expect("lines");
+    assert_eq!(below.trim_end(), expected, "\n{found}");
+}
+
+#[test]
+fn content_is_shown_where_it_is_made_up() {
+    let options = Options { content: true, ..Options::default() };
+    let input = "span 1/a \"a\" status=error:\"it failed\" user.id=\"alice\"\n\
+          event \"gen_ai.content.prompt\" @0s gen_ai.prompt=\"Refund 4111 1111 1111 1111\"";
+    let expected = "
+trace 00000000000000000000000000000001 · 1 span · 0 µs
+└─ a  [no service.name] 0 µs error it failed
+      user.id=alice
+      · gen_ai.content.prompt gen_ai.prompt=Refund 4111 1111 1111 1111";
     check(&options, input, expected);
 }
