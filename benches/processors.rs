@@ -69,8 +69,7 @@ fn built(name: &str) -> Built {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("in the list");
     let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults are valid");
     let registry = Registry::default();
-    let setup =
-        Setup { id: name, pipeline: "traces", signal: Signal::Traces, registry: &registry };
+    let setup = Setup { id: name, pipeline: "traces", signal: Signal::Traces, registry: &registry };
     (kind.build)(&section, &setup)
 }
 
@@ -91,8 +90,11 @@ fn payload() -> Bytes {
     let resource =
         Resource { attributes: vec![text("service.name", "planner")], ..Default::default() };
     let scope = InstrumentationScope { name: "openai_v2".into(), ..Default::default() };
-    let scope_spans =
-        ScopeSpans { scope: Some(scope), spans: (0..SPANS).map(span).collect(), ..Default::default() };
+    let scope_spans = ScopeSpans {
+        scope: Some(scope),
+        spans: (0..SPANS).map(span).collect(),
+        ..Default::default()
+    };
     let resource_spans = ResourceSpans {
         resource: Some(resource),
         scope_spans: vec![scope_spans],

@@ -193,10 +193,9 @@ impl Baggage {
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
             shape: match setup.signal {
-                Signal::Logs => Shape {
-                    trace_id: log_record::TRACE_ID,
-                    attributes: log_record::ATTRIBUTES,
-                },
+                Signal::Logs => {
+                    Shape { trace_id: log_record::TRACE_ID, attributes: log_record::ATTRIBUTES }
+                }
                 _ => Shape { trace_id: span::TRACE_ID, attributes: span::ATTRIBUTES },
             },
             memory: memory(section, setup),

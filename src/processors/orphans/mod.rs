@@ -326,7 +326,10 @@ impl<'a> Ids<'a> {
                 span::SPAN_ID => ids.span_id = field.bytes(),
                 span::PARENT_SPAN_ID => ids.parent = span_key(field.bytes()),
                 span::TRACE_STATE => {}
-                _ if ids.parent.is_some() && !ids.trace_id.is_empty() && !ids.span_id.is_empty() => {
+                _ if ids.parent.is_some()
+                    && !ids.trace_id.is_empty()
+                    && !ids.span_id.is_empty() =>
+                {
                     break;
                 }
                 _ => {}
