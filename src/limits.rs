@@ -106,6 +106,23 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 
+/// Longest delay that a backend's Retry-After or RetryInfo can ask for. Real ones ask for seconds;
+/// a hostile one must not stop delivery for years.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
+
+/// Time to connect to a backend: name, TCP, TLS. Shorter than an attempt (key `timeout`, 5 s or
+/// 30 s), so that the error says what hung.
+pub const CONNECT_TIME: Duration = Duration::from_secs(4);
+
+/// Time of one attempt of an exporter without a key `timeout`.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Smallest request that a backend's "too large" leads to; below it the backend is at fault.
+pub const EXPORT_BYTES_MIN: usize = 4 << 10;
+
+/// Time between two log lines of an exporter about the same trouble; the second says how often.
+pub const LOG_PAUSE: Duration = Duration::from_secs(30);
+
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 

@@ -63,7 +63,9 @@ pub async fn send(endpoint: &str, requests: &[Bytes]) -> Result<(), String> {
         let payload = Payload { signal: Signal::Traces, segments, items: 1 };
         match client.send(payload).await {
             Outcome::Delivered { .. } => {}
-            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => return Err(reason),
+            Outcome::Retry { reason, .. }
+            | Outcome::TooLarge { reason }
+            | Outcome::Refused { reason } => return Err(reason),
         }
     }
     Ok(())
