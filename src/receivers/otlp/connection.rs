@@ -152,7 +152,7 @@ impl Limit {
             return Some(Next::Cut);
         }
         if phase == Phase::Idle && settings.idle.is_some_and(|idle| time >= idle) {
-            self.finishing = Some(limits::LINGER_TIME);
+            self.finishing = Some(limits::CLOSE_TIME);
             return Some(Next::Finish);
         }
         if let Some((_, grace)) = settings.age.filter(|(age, _)| self.age >= *age) {

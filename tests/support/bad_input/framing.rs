@@ -2,7 +2,7 @@
 
 use super::wire::{JSON, PROTOBUF, check_http, connect, one_span, post, raw, raw_at, rest, send};
 use super::{Checked, Row, Target, row};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
 pub const ROWS: &[Row] = &[
@@ -76,11 +76,13 @@ pub const ROWS: &[Row] = &[
         }
     }),
     row("B15", "connections that are closed or reset at once", |t| {
+        let runtime = super::wire::runtime();
+        let _entered = runtime.enter();
         for k in 0..4000 {
             let port = if k % 2 == 0 { &t.http } else { &t.grpc };
             let stream = TcpStream::connect(port).map_err(|e| e.to_string())?;
             if k % 4 < 2 {
-                reset(stream)?;
+                reset(stream).map_err(|e| e.to_string())?;
             }
         }
         Ok(())
@@ -123,18 +125,9 @@ fn smuggling(target: &Target) -> Checked {
     raw(target, format!("{odd}{chunked}").as_bytes(), &[400])
 }
 
-/// Closes with a reset, as a client does that dies with data unread.
-fn reset(stream: TcpStream) -> Checked {
-    let failed = |e: std::io::Error| e.to_string();
-    stream.set_nonblocking(true).map_err(failed)?;
-    let stream = {
-        let runtime = super::wire::runtime();
-        let _entered = runtime.enter();
-        let stream = tokio::net::TcpStream::from_std(stream).map_err(failed)?;
-        #[allow(deprecated, reason = "it blocks on close only with a time above zero")]
-        stream.set_linger(Some(std::time::Duration::ZERO)).map_err(failed)?;
-        stream.into_std().map_err(failed)?
-    };
-    let _ = (&stream).read(&mut [0]);
-    Ok(())
+/// Closes with a reset, as a client does that dies with data unread. Within a runtime.
+fn reset(stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let stream = tokio::net::TcpStream::from_std(stream)?;
+    stream.set_zero_linger()
 }
