@@ -23,6 +23,8 @@ mod queue;
 mod retry;
 mod sender;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use crate::batch::Batch;
 use crate::exporters::Exporter;

@@ -185,8 +185,8 @@ struct Lane {
     parcels: VecDeque<Parcel>,
     bytes: usize,
     items: usize,
-    /// When something was sent last.
-    sent: Moment,
+    /// When something was sent last, if ever.
+    sent: Option<Moment>,
 }
 
 impl Lane {
@@ -194,7 +194,7 @@ impl Lane {
     /// quiet goes at once; to wait would join it with nothing.
     fn due(&self, flush: Duration) -> Option<Moment> {
         let oldest = self.parcels.front()?.queued;
-        Some(oldest.min(self.sent).plus(flush))
+        Some(self.sent.map_or(oldest, |sent| oldest.min(sent).plus(flush)))
     }
 
     fn is_full(&self, limit: &Limit) -> bool {
@@ -231,7 +231,7 @@ impl Lanes {
         let parcels: Vec<Parcel> = lane.parcels.drain(..taken.min(lane.parcels.len())).collect();
         lane.bytes -= parcels.iter().map(|p| p.batch.bytes().len()).sum::<usize>();
         lane.items -= parcels.iter().map(|p| p.batch.items()).sum::<usize>();
-        lane.sent = now;
+        lane.sent = Some(now);
         Next::Send(parcels)
     }
 }

@@ -112,7 +112,13 @@ impl Backend {
         address: SocketAddr,
         script: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static,
     ) -> Backend {
-        let listener = TcpListener::bind(address).await.expect("a free port");
+        // A backend that was dropped may take a moment to let go of its port.
+        let listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
         let address = listener.local_addr().expect("an address");
         let received = Arc::new(Mutex::new(vec![]));
         let (script, log): (Script, _) = (Arc::new(script), received.clone());

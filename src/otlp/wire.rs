@@ -33,8 +33,8 @@ impl WireType {
     }
 }
 
-/// Reads a varint at `at`: its value and the offset behind it. `None` if it is cut off or longer
-/// than ten bytes.
+/// Reads a varint at `at`: its value and the offset behind it. `None` if it is cut off, longer
+/// than ten bytes or larger than 64 bits.
 #[inline]
 pub fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let first = *bytes.get(at)?;
@@ -49,7 +49,8 @@ fn long_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     for (k, byte) in bytes.get(at..)?.iter().take(VARINT_MAX).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * k);
         if byte & 0x80 == 0 {
-            return Some((value, at + k + 1));
+            // Of the tenth byte only one bit is left in a number of 64.
+            return (k + 1 < VARINT_MAX || *byte < 2).then_some((value, at + k + 1));
         }
     }
     None
@@ -313,6 +314,11 @@ mod tests {
     fn a_varint_of_eleven_bytes_is_refused_and_a_padded_one_read() {
         assert_eq!(varint(&[0x80; 11], 0), None);
         assert_eq!(varint(&[0x81, 0x80, 0x00], 0), Some((1, 3)));
+        let mut largest = [0xff; 10];
+        largest[9] = 1;
+        assert_eq!(varint(&largest, 0), Some((u64::MAX, 10)));
+        largest[9] = 2;
+        assert_eq!(varint(&largest, 0), None);
     }
 
     #[test]

@@ -156,9 +156,9 @@ mod tests {
     fn memory(traces: usize, bytes: usize) -> Memory<Vec<u8>> {
         let registry = Registry::default();
         let gauges = Gauges {
-            traces: registry.gauge("traces", "", &[]),
-            evicted: registry.counter("evicted", "", &[]),
-            expired: registry.counter("expired", "", &[]),
+            traces: registry.gauge("traces", "help", &[]),
+            evicted: registry.counter("evicted", "help", &[]),
+            expired: registry.counter("expired", "help", &[]),
         };
         Memory::new(Bounds { traces, bytes, ttl: Duration::from_secs(10) }, gauges, Vec::len)
     }

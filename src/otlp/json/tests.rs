@@ -99,7 +99,8 @@ fn unknown_keys_are_ignored_at_every_level() {
     let unknown = r#""x":{"a":[1,{"b":null}],"c":"\u00e9"},"y":[true,false,1e9],"#;
     let json = format!(
         r#"{{{unknown}"resourceSpans":[{{{unknown}"resource":{{{unknown}"attributes":[{{{unknown}
-        "key":"k","value":{{{unknown}"arrayValue":{{{unknown}"values":[{{{unknown}"intValue":1}}]}}}}}}]}},
+        "key":"k","value":{{{unknown}"arrayValue":{{{unknown}"values":[
+        {{{unknown}"intValue":1}}]}}}}}}]}},
         "scopeSpans":[{{{unknown}"scope":{{{unknown}"name":"s"}},"spans":[{{{unknown}"name":"n",
         "events":[{{{unknown}"name":"e"}}],"links":[{{{unknown}"spanId":"01"}}],
         "status":{{{unknown}"code":1}}}}]}}]}}]}}"#
@@ -340,19 +341,29 @@ fn long_keys_and_many_unknown_keys_take_linear_time() {
 fn a_trace_round_trips() {
     round_trips(
         &TRACES,
-        r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"planner"}}],
-        "droppedAttributesCount":1,"entityRefs":[{"schemaUrl":"u","type":"service","idKeys":["service.name"],"descriptionKeys":[]}]},
-        "scopeSpans":[{"scope":{"name":"lib","version":"1.0","attributes":[{"key":"a","value":{"stringValue":"b\"\\\n\u0001"}}]},
-        "spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","traceState":"a=b",
-        "parentSpanId":"eee19b7ec3c1b173","name":"chat","kind":3,"startTimeUnixNano":"1544712660000000000",
+        r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name",
+        "value":{"stringValue":"planner"}}],
+        "droppedAttributesCount":1,"entityRefs":[{"schemaUrl":"u","type":"service",
+        "idKeys":["service.name"],"descriptionKeys":[]}]},
+        "scopeSpans":[{"scope":{"name":"lib","version":"1.0","attributes":[{"key":"a",
+        "value":{"stringValue":"b\"\\\n\u0001"}}]},
+        "spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174",
+        "traceState":"a=b",
+        "parentSpanId":"eee19b7ec3c1b173","name":"chat","kind":3,
+        "startTimeUnixNano":"1544712660000000000",
         "endTimeUnixNano":"1544712661000000000",
-        "attributes":[{"key":"n","value":{"intValue":"-523"}},{"key":"d","value":{"doubleValue":0.7}},
-        {"key":"b","value":{"boolValue":false}},{"key":"e","value":{}},{"key":"y","value":{"bytesValue":"AAECAw=="}},
-        {"key":"l","value":{"arrayValue":{"values":[{"stringValue":"x"},{"kvlistValue":{"values":[{"key":"k","value":{"intValue":"1"}}]}}]}}}],
+        "attributes":[{"key":"n","value":{"intValue":"-523"}},{"key":"d",
+        "value":{"doubleValue":0.7}},
+        {"key":"b","value":{"boolValue":false}},{"key":"e","value":{}},{"key":"y",
+        "value":{"bytesValue":"AAECAw=="}},
+        {"key":"l","value":{"arrayValue":{"values":[{"stringValue":"x"},
+        {"kvlistValue":{"values":[{"key":"k","value":{"intValue":"1"}}]}}]}}}],
         "droppedAttributesCount":1,
-        "events":[{"timeUnixNano":"1544712660300000000","name":"gen_ai.content.prompt","attributes":[],"droppedAttributesCount":2}],
+        "events":[{"timeUnixNano":"1544712660300000000","name":"gen_ai.content.prompt",
+        "attributes":[],"droppedAttributesCount":2}],
         "droppedEventsCount":3,
-        "links":[{"traceId":"5b8efff798038103d269b633813fc60d","spanId":"eee19b7ec3c1b175","flags":1}],
+        "links":[{"traceId":"5b8efff798038103d269b633813fc60d","spanId":"eee19b7ec3c1b175",
+        "flags":1}],
         "droppedLinksCount":4,"status":{"message":"boom","code":2},"flags":257}],
         "schemaUrl":"s"}],"schemaUrl":"r"}]}"#
             .replace("\"descriptionKeys\":[]", "\"descriptionKeys\":[\"host\"]")
@@ -365,12 +376,14 @@ fn a_trace_round_trips() {
 fn logs_and_events_round_trip() {
     round_trips(
         &LOGS,
-        r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"planner"}}]},
+        r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name",
+        "value":{"stringValue":"planner"}}]},
         "scopeLogs":[{"scope":{"name":"lib"},"logRecords":[
         {"timeUnixNano":"1544712660300000000","severityNumber":10,"severityText":"Information",
         "body":{"stringValue":"Example"},"attributes":[{"key":"m","value":{"kvlistValue":{"values":[
         {"key":"k","value":{"stringValue":"v"}}]}}}],"droppedAttributesCount":1,"flags":1,
-        "traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","observedTimeUnixNano":"1544712660300000001"},
+        "traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174",
+        "observedTimeUnixNano":"1544712660300000001"},
         {"body":{"kvlistValue":{"values":[{"key":"prompt","value":{"stringValue":"hi"}}]}},
         "eventName":"gen_ai.client.inference.operation.details"}]}]}]}"#,
     );
@@ -378,18 +391,25 @@ fn logs_and_events_round_trip() {
 
 /// One metric of each type, as OTLP/JSON.
 const ALL_METRICS: &str = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
-    {"name":"g","description":"d","unit":"1","gauge":{"dataPoints":[{"timeUnixNano":"5","asDouble":1.5,"flags":1}]}},
+    {"name":"g","description":"d","unit":"1","gauge":{"dataPoints":[{"timeUnixNano":"5",
+        "asDouble":1.5,"flags":1}]}},
     {"name":"s","sum":{"dataPoints":[{"startTimeUnixNano":"1","timeUnixNano":"5","exemplars":[
-    {"timeUnixNano":"4","spanId":"eee19b7ec3c1b174","traceId":"5b8efff798038103d269b633813fc60c","asInt":"-3",
+    {"timeUnixNano":"4","spanId":"eee19b7ec3c1b174",
+        "traceId":"5b8efff798038103d269b633813fc60c","asInt":"-3",
     "filteredAttributes":[{"key":"k","value":{"intValue":"1"}}]}],"asInt":"-9223372036854775808"}],
     "aggregationTemporality":2,"isMonotonic":true}},
-    {"name":"h","histogram":{"dataPoints":[{"timeUnixNano":"5","count":"18446744073709551615","sum":0.0,
-    "bucketCounts":["1","18446744073709551615"],"explicitBounds":[-1.5,"NaN"],"min":0.0,"max":"Infinity"}],
+    {"name":"h","histogram":{"dataPoints":[{"timeUnixNano":"5","count":"18446744073709551615",
+        "sum":0.0,
+    "bucketCounts":["1","18446744073709551615"],"explicitBounds":[-1.5,"NaN"],
+        "min":0.0,"max":"Infinity"}],
     "aggregationTemporality":1}},
-    {"name":"e","exponentialHistogram":{"dataPoints":[{"attributes":[{"key":"k","value":{"boolValue":true}}],
-    "timeUnixNano":"5","count":"3","scale":-2,"zeroCount":"1","positive":{"offset":-1,"bucketCounts":["0","2","300"]},
+    {"name":"e","exponentialHistogram":{"dataPoints":[{"attributes":[{"key":"k",
+        "value":{"boolValue":true}}],
+    "timeUnixNano":"5","count":"3","scale":-2,"zeroCount":"1","positive":{"offset":-1,
+        "bucketCounts":["0","2","300"]},
     "negative":{},"zeroThreshold":0.25}]}},
-    {"name":"q","summary":{"dataPoints":[{"count":"2","sum":3.5,"quantileValues":[{"quantile":0.5,"value":1.0}]}]},
+    {"name":"q","summary":{"dataPoints":[{"count":"2","sum":3.5,"quantileValues":[
+        {"quantile":0.5,"value":1.0}]}]},
     "metadata":[{"key":"k","value":{"stringValue":"v"}}]}]}]}]}"#;
 
 #[test]

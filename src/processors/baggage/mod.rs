@@ -406,3 +406,6 @@ impl Stateful for Baggage {
         out.pass(if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) });
     }
 }
+
+#[cfg(test)]
+mod tests;

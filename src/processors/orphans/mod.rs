@@ -372,3 +372,6 @@ impl Stateful for Orphans {
         out.pass(if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,3 +197,6 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
