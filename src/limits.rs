@@ -59,10 +59,9 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
 /// [`ANSWER_WAIT`].
 pub const LINGER_TIME: Duration = Duration::from_secs(10);
 
-/// Time, and bytes, for which a connection that is being closed still reads what its client
+/// Time for which a connection that is being closed still reads (and forgets) what its client
 /// sends, so that the client gets to read its answer.
 pub const CLOSE_TIME: Duration = Duration::from_secs(2);
-pub const CLOSE_BYTES: usize = 4 << 20;
 
 /// Bytes of a request that are inflated and checked on the connection's own task. What is larger
 /// would hold up others for milliseconds and goes to a thread of its own.
