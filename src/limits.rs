@@ -121,6 +121,9 @@ pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
 /// Smallest request that a backend's "too large" leads to; below it the backend is at fault.
 pub const EXPORT_BYTES_MIN: usize = 4 << 10;
 
+/// Spans of one request that are printed as a tree. A person reads a few dozen.
+pub const TREE_SPANS: usize = 500;
+
 /// Time between two log lines of an exporter about the same trouble; the second says how often.
 pub const LOG_PAUSE: Duration = Duration::from_secs(30);
 
