@@ -21,9 +21,10 @@ pub const REQUEST_ITEMS: usize = 1 << 19;
 /// Messages of any kind in one request: attributes, values, events, links. Same reason.
 pub const REQUEST_ELEMENTS: usize = 1 << 22;
 
-/// Arrays and maps inside each other in one attribute value. Decoders behind us stop at 30 to 47
-/// levels; agent payloads use under 10.
-pub const VALUE_NESTING: usize = 32;
+/// Arrays and maps inside each other in one attribute value. Decoders behind us stop at 100
+/// messages within each other, which 31 maps in an exemplar's attribute exceed; agent payloads
+/// use under 10.
+pub const VALUE_NESTING: usize = 30;
 
 /// The bounds of a request's content, for the check at the door.
 pub const REQUEST: Bounds =
