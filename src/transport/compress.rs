@@ -260,6 +260,7 @@ pub fn deflate(encoding: Encoding, segments: &[Bytes]) -> Bytes {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::slice::from_ref;
 
     const ALL: [Encoding; 4] =
         [Encoding::Identity, Encoding::Gzip, Encoding::Zstd, Encoding::Deflate];
@@ -338,7 +339,7 @@ mod tests {
     fn several_members_are_one_body_and_count_together() {
         for encoding in [Encoding::Gzip, Encoding::Zstd] {
             for (a, b) in [(text(50), text(50)), (text(10), text(5000)), (text(5000), text(10))] {
-                let body = [deflate(encoding, &[a.clone()]), deflate(encoding, &[b.clone()])];
+                let body = [deflate(encoding, from_ref(&a)), deflate(encoding, from_ref(&b))];
                 let (body, whole) = (body.concat(), [a, b].concat());
                 check(encoding, &body, whole.len(), Ok(&whole));
                 let limit = whole.len() - 1;
@@ -362,9 +363,9 @@ mod tests {
         let limit = 1 << 20;
         let zeros = Bytes::from(vec![0; 50 << 20]);
         let bodies = [
-            (Encoding::Gzip, deflate(Encoding::Gzip, &[zeros.clone()])),
-            (Encoding::Deflate, deflate(Encoding::Deflate, &[zeros.clone()])),
-            (Encoding::Zstd, deflate(Encoding::Zstd, &[zeros.clone()])),
+            (Encoding::Gzip, deflate(Encoding::Gzip, from_ref(&zeros))),
+            (Encoding::Deflate, deflate(Encoding::Deflate, from_ref(&zeros))),
+            (Encoding::Zstd, deflate(Encoding::Zstd, from_ref(&zeros))),
             (Encoding::Zstd, Bytes::from(streamed_zstd(&zeros))),
         ];
         for (encoding, body) in bodies {

@@ -151,7 +151,8 @@ impl Limit {
         if self.heads && phase == Phase::Head && time >= settings.header_time {
             return Some(Next::Cut);
         }
-        if phase == Phase::Idle && settings.idle.is_some_and(|idle| time >= idle) {
+        let idle = phase == Phase::Idle || (!self.heads && phase == Phase::Head);
+        if idle && settings.idle.is_some_and(|idle| time >= idle) {
             self.finishing = Some(limits::CLOSE_TIME);
             return Some(Next::Finish);
         }

@@ -137,7 +137,7 @@ fn every_signal_arrives_byte_for_byte_in_every_protocol_and_encoding() {
     for (signal, path, method) in METHODS {
         let bytes = Bytes::from(one_item(signal));
         for encoding in encodings {
-            let body = deflate(encoding, &[bytes.clone()]);
+            let body = deflate(encoding, std::slice::from_ref(&bytes));
             let headers = [PROTOBUF, ("content-encoding", encoding.name())];
             post(target, path, &headers, body.clone(), 200).unwrap();
             let message = framed(encoding != Encoding::Identity, &body);

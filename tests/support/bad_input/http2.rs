@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 pub const ROWS: &[Row] = &[
     row("B44", "calls that are cancelled at every stage", |t| {
@@ -180,18 +181,14 @@ fn too_many(target: &Target) -> Checked {
         let stream = TokioIo::new(stream.map_err(|e| e.to_string())?);
         let made = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await;
         let (sender, connection) = made.map_err(|e| e.to_string())?;
-        let calls: Vec<_> = (0..40)
-            .map(|_| {
-                let (mut sender, body) = (sender.clone(), body.clone());
-                tokio::spawn(async move { export(&mut sender, body).await })
-            })
-            .collect();
-        tokio::spawn(connection);
-        let mut codes = vec![];
-        for call in calls {
-            codes.push(call.await.map_err(|e| e.to_string())??);
+        let mut calls = JoinSet::new();
+        for _ in 0..40 {
+            let (mut sender, body) = (sender.clone(), body.clone());
+            calls.spawn(async move { export(&mut sender, body).await });
         }
-        Ok::<_, String>(codes)
+        drop(sender);
+        let (codes, _) = tokio::join!(calls.join_all(), connection);
+        codes.into_iter().collect::<Result<Vec<_>, String>>()
     })?;
     let odd: Vec<_> = codes.iter().filter(|code| !["0", "14"].contains(&code.as_str())).collect();
     if odd.is_empty() { Ok(()) } else { Err(format!("codes {odd:?}")) }
