@@ -284,7 +284,7 @@ span 2/4 \"four\"
     fn joining_is_concatenation() {
         let [a, b] = [Bytes::from_static(b"a"), Bytes::from_static(b"b")];
         assert_eq!(join(&[a.clone(), b]), "ab");
-        assert_eq!(join(&[a.clone()]).as_ptr(), a.as_ptr());
+        assert_eq!(join(std::slice::from_ref(&a)).as_ptr(), a.as_ptr());
         assert_eq!(join(&[]), "");
     }
 }

@@ -424,7 +424,7 @@ fn metrics_mean_what_they_say() {
     let metrics: Vec<Metric> = request.resource_metrics[0].scope_metrics[0].metrics.clone();
     let Some(metric::Data::Sum(sum)) = &metrics[1].data else { panic!("{metrics:?}") };
     let expected = Some(number_data_point::Value::AsInt(i64::MIN));
-    assert_eq!((sum.data_points[0].value.clone(), sum.is_monotonic), (expected, true));
+    assert_eq!((sum.data_points[0].value, sum.is_monotonic), (expected, true));
     let Some(metric::Data::Histogram(h)) = &metrics[2].data else { panic!("{metrics:?}") };
     assert_eq!(h.data_points[0].bucket_counts, [1, u64::MAX]);
     assert_eq!((h.data_points[0].sum, h.data_points[0].min), (Some(0.0), Some(0.0)));
