@@ -20,7 +20,7 @@ use spanloom::batch::{Batch, Signal};
 use spanloom::limits;
 use spanloom::moment::Moment;
 use spanloom::otlp::check::{Bounds, check};
-use spanloom::otlp::join::{HEADER_SHARE, join, split};
+use spanloom::otlp::join::{HEADER_SHARE, join, partition, split};
 use spanloom::otlp::json::{from_json, to_json};
 use spanloom::otlp::merge::merge;
 use spanloom::otlp::text;
@@ -276,6 +276,26 @@ proptest! {
         let joined = join(&parts.iter().map(|p| p.bytes.clone()).collect::<Vec<_>>());
         prop_assert_eq!(items(&joined), items(&bytes));
         prop_assert!(joined.len() <= 2 * bytes.len(), "{} of {}", joined.len(), bytes.len());
+    }
+
+    #[test]
+    fn a_partition_holds_every_item_in_its_shard(random in random_bytes(), shards in 1usize..5) {
+        let (signal, bytes) = request(&mut Source::new(&random.0), UNKNOWN);
+        let bytes = Bytes::from(bytes);
+        let shard_of = |item: &[u8]| item.len() % shards;
+        let parts = partition(signal.message(), &bytes, |item| shard_of(item.bytes));
+        let all = items(&bytes);
+        let mut unknown_fields = 0;
+        for (shard, part) in &parts {
+            let expected: Vec<_> =
+                all.iter().filter(|i| shard_of(&i.2) == *shard).cloned().collect();
+            prop_assert_eq!(items(&part.bytes), expected);
+            let tally = check(signal.message(), &part.bytes, &BOUNDS).unwrap();
+            prop_assert_eq!(tally.items, part.items);
+            unknown_fields += unknown(signal.message(), &part.bytes).len();
+        }
+        prop_assert_eq!(parts.iter().map(|(_, p)| items(&p.bytes).len()).sum::<usize>(), all.len());
+        prop_assert!(unknown_fields >= unknown(signal.message(), &bytes).len());
     }
 
     #[test]
