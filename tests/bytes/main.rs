@@ -1,6 +1,7 @@
 //! The room of the bytes against prost, on generated requests.
 
 mod edits;
+mod forms;
 mod protos;
 mod source;
 mod views;
@@ -229,6 +230,21 @@ proptest! {
         prop_assert_eq!(meaning(signal, &back).unwrap(), meaning(signal, &bytes).unwrap());
         let known = meaning(signal, &bytes).unwrap();
         prop_assert_eq!(to_json(signal.message(), &back), to_json(signal.message(), &known));
+    }
+
+    #[test]
+    fn json_in_its_other_forms_means_the_same(random in random_bytes(), more in random_bytes()) {
+        let (signal, bytes) = request(&mut Source::new(&random.0), TAME);
+        let mut json = serde_json::from_slice(&to_json(signal.message(), &bytes)).unwrap();
+        // serde_json rounds doubles by a bit, so both forms come from it.
+        let plain = serde_json::to_vec(&json).unwrap();
+        forms::change(&mut Source::new(&more.0), "", &mut json);
+        let other = serde_json::to_vec_pretty(&json).unwrap();
+        let [plain, other] = [plain, other].map(|json| {
+            let bytes = from_json(signal.message(), &json, &BOUNDS).unwrap();
+            meaning(signal, &bytes).unwrap()
+        });
+        prop_assert_eq!(plain, other);
     }
 
     #[test]
