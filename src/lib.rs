@@ -1,3 +1,5 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
 pub mod otlp;
 
 pub mod limits;
@@ -9,6 +11,22 @@ pub mod receipt;
 pub mod batch;
 
 pub mod clock;
+pub mod config;
 pub mod telemetry;
+pub mod transport;
 
 pub mod intake;
+pub mod web;
+
+pub mod exporters;
+pub mod extensions;
+pub mod processors;
+pub mod receivers;
+
+pub mod delivery;
+
+pub mod pipeline;
+
+pub mod daemon;
+
+pub mod cli;

@@ -48,6 +48,54 @@ pub const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Time between two pieces of a request's body.
 pub const BODY_IDLE_TIME: Duration = Duration::from_secs(10);
 
+/// Time for a request's body as a whole. No client waits so long for its answer; a body that
+/// still drips then only holds a connection.
+pub const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// How long a request waits for its verdict before the client is told to come back. Clients give
+/// up after 10 s, and what they give up on they may send twice.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
+
+/// Time for the requests under way on a connection that takes no more. Longer than
+/// [`ANSWER_WAIT`].
+pub const LINGER_TIME: Duration = Duration::from_secs(10);
+
+/// Time for which a connection that is being closed still reads (and forgets) what its client
+/// sends, so that the client gets to read its answer.
+pub const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// Bytes of a request that are inflated and checked on the connection's own task. What is larger
+/// would hold up others for milliseconds and goes to a thread of its own.
+pub const INLINE_BYTES: usize = 4 << 20;
+
+/// Connections of one listener. An agent keeps one, a gateway's peers a few each; more wait in
+/// the kernel's queue until one closes. Metric `spanloom_receiver_connections`.
+pub const CONNECTIONS: usize = 1024;
+
+/// Wait after an accept that failed for want of file descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes of one HTTP/2 DATA frame. Usual requests fit into one and are then used as received,
+/// without a copy.
+pub const HTTP2_FRAME: u32 = 1 << 20;
+
+/// Bytes that may wait unread in one HTTP/2 stream. Two frames: one read, one on its way.
+pub const HTTP2_STREAM_WINDOW: u32 = 2 << 20;
+
+/// Bytes that may wait unread in one HTTP/2 connection. They are taken before any room is asked
+/// for, so the product with [`CONNECTIONS`] is what a hostile crowd can make us hold: 4 GiB.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Streams of one HTTP/2 connection at once. Key `max_concurrent_streams`.
+pub const HTTP2_STREAMS: u32 = 200;
+
+/// Bytes of the headers of one request, in HTTP/1 and HTTP/2. OTLP needs under 1 KiB, some tokens
+/// are long.
+pub const HEADER_BYTES: usize = 16 << 10;
+
+/// Headers of one HTTP/1 request.
+pub const HEADERS: usize = 100;
+
 /// Bytes of one export request: batches are joined up to it and a larger one is split. Backends
 /// built on gRPC refuse 4 MiB and more by default. Key `sending_queue.batch.max_size`.
 pub const EXPORT_BYTES: usize = 1 << 20;
@@ -56,9 +104,91 @@ pub const EXPORT_BYTES: usize = 1 << 20;
 /// `otelcol_exporter_queue_size`.
 pub const QUEUE_BYTES: usize = 32 << 20;
 
+/// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
+pub const PIPELINE_BATCHES: usize = 64;
+
+/// Longest delay that a backend's Retry-After or RetryInfo can ask for. Real ones ask for seconds;
+/// a hostile one must not stop delivery for years.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
+
+/// Time to connect to a backend: name, TCP, TLS. Shorter than an attempt (key `timeout`, 5 s or
+/// 30 s), so that the error says what hung.
+pub const CONNECT_TIME: Duration = Duration::from_secs(4);
+
+/// Time of one attempt of an exporter without a key `timeout`.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Smallest request that a backend's "too large" leads to; below it the backend is at fault.
+pub const EXPORT_BYTES_MIN: usize = 4 << 10;
+
+/// Spans of one request that are printed as a tree. A person reads a few dozen.
+pub const TREE_SPANS: usize = 500;
+
+/// Time between two log lines of an exporter about the same trouble; the second says how often.
+pub const LOG_PAUSE: Duration = Duration::from_secs(30);
+
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Members of one W3C baggage that are read. 64 is what everyone must propagate, by the
+/// specification. Metric `spanloom_baggage_rejected_members`.
+pub const BAGGAGE_MEMBERS: usize = 64;
+
+/// Bytes of one W3C baggage that are read. 8192 for the same reason, under the same metric.
+pub const BAGGAGE_BYTES: usize = 8192;
+
+/// Baggage keys that can be promoted: one bit of a word each.
+pub const BAGGAGE_KEYS: usize = 32;
+
+/// Bytes of a promoted value: identifiers are under 100, and every span of the trace pays for it.
+/// Key `baggage.max_value_bytes`; metric `spanloom_baggage_rejected_members`.
+pub const BAGGAGE_VALUE_BYTES: i64 = 256;
+
+/// Traces whose baggage is remembered, and the MiB they take: a trace takes about 300 bytes, so
+/// the first bound comes first. Keys `baggage.limit_traces` and `baggage.limit_mib`; metric
+/// `spanloom_baggage_forgotten_traces`.
+pub const BAGGAGE_TRACES: i64 = 50_000;
+pub const BAGGAGE_MIB: i64 = 16;
+
+/// Items that wait within a batch for values that stand further behind in it: 48 bytes each.
+pub const BAGGAGE_WAITING_ITEMS: usize = 4096;
+
+/// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
+/// `spanloom_orphans_forgotten_traces`.
+pub const ORPHAN_TRACES: i64 = 50_000;
+
+/// Span ids that are remembered: 18 bytes each when full. At 10,000 spans a second this reaches
+/// back 50 s. Key `orphans.limit_spans`.
+pub const ORPHAN_SPANS: i64 = 500_000;
+
+/// How long a trace is remembered that shows no more spans, in the configuration's notation: an
+/// agent that waits for a person or a slow tool is silent for minutes. Keys `baggage.ttl` and
+/// `orphans.ttl`.
+pub const TRACE_TTL: &str = "10m";
+
+/// Time from a trace's root to the last of its spans, after which a parent that never came is
+/// called missing, in the configuration's notation. SDKs export every 5 s; this is three times
+/// that. Key `orphans.settle`.
+pub const ORPHAN_SETTLE: &str = "15s";
+
+/// Bytes of one configuration source (a file, a variable, a `${file:...}`). 4 MiB: a hand-written
+/// file is under 100 KiB, and whoever points `--config` at a log file gets a sentence, not a
+/// process out of memory.
+pub const CONFIG_BYTES: usize = 4 << 20;
+
+/// YAML nodes of one configuration source after aliases are resolved. 100 000: far above a large
+/// gateway, far below what a file of nested aliases ("billion laughs") unfolds to.
+pub const CONFIG_NODES: usize = 100_000;
+
+/// Levels of nesting in a configuration. 64: the deepest documented key is nine levels down, and
+/// every walk over the tree recurses.
+pub const CONFIG_DEPTH: usize = 64;
+
+/// Expansions (`${...}`) that one value may need, nested ones included. 100, as in the Collector:
+/// it ends variables that refer to each other.
+pub const CONFIG_EXPANSIONS: usize = 100;
 
 const _: () = assert!(INFLIGHT_BYTES >= REQUEST_BYTES, "one largest request must be admissible");
 const _: () = assert!(REQUEST_BYTES < u32::MAX as usize, "edits address a request by 32 bits");
 const _: () = assert!(REQUEST_ELEMENTS >= REQUEST_ITEMS, "every item is an element");
+const _: () = assert!(CONFIG_DEPTH < CONFIG_NODES);

@@ -15,3 +15,4 @@ pub mod schema;
 pub mod text;
 pub mod view;
 pub mod wire;
+pub mod write;

@@ -1,0 +1,51 @@
+//! What can be said on the command line.
+
+use super::{demo, load};
+use clap::{Parser, Subcommand};
+
+/// Receives OpenTelemetry data of AI agents, strips what is sensitive, marks whose request each
+/// span served, names torn traces, and forwards to any OTLP backend.
+#[derive(Parser)]
+#[command(name = "spanloom", version, args_conflicts_with_subcommands = false)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: Config,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Where the configuration comes from.
+#[derive(clap::Args, Clone, Default)]
+pub struct Config {
+    /// A configuration file, `env:VARIABLE` or `yaml:TEXT`; later ones are laid over earlier ones
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<String>,
+    /// One value, such as `exporters.otlp_grpc.endpoint=tempo:4317`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Config {
+    /// Options before and after the command count alike.
+    pub fn and(mut self, more: Config) -> Config {
+        self.config.extend(more.config);
+        self.set.extend(more.set);
+        self
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Print everything that is wrong with a configuration; exit 0 if nothing is
+    Validate(Config),
+    /// Print the configuration as it takes effect, secrets masked
+    PrintConfig(Config),
+    /// List the receivers, processors, exporters and extensions that are built in
+    Components,
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Play a broken multi-agent run through spanloom and show it before and after
+    Demo(demo::Options),
+    /// Send agent-shaped spans to an OTLP endpoint at a given rate
+    Load(load::Options),
+}

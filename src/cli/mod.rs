@@ -1,0 +1,44 @@
+//! The command line: one file for each command.
+
+mod args;
+mod client;
+mod components;
+mod config;
+mod demo;
+mod load;
+mod print;
+mod run;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit codes: 0 done, 1 configuration or usage, 2 failed at run time.
+const USAGE: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Reads the arguments and does what they say.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match args.command {
+        None => run::run(args.config),
+        Some(Command::Validate(config)) => print::validate(&args.config.and(config)),
+        Some(Command::PrintConfig(config)) => print::config(&args.config.and(config)),
+        Some(Command::Components) => components::components(),
+        Some(Command::Schema) => print::schema(),
+        Some(Command::Demo(options)) => demo::demo(&options),
+        Some(Command::Load(options)) => load::load(&options),
+    }
+}
+
+/// Ends with a sentence on standard error.
+fn fail(code: u8, sentence: impl std::fmt::Display) -> ExitCode {
+    eprintln!("spanloom: {sentence}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,180 @@
+//! Reading a request's body: in bounds of size, time and memory, with as few copies as possible.
+//!
+//! A body that arrives in one piece is used as it is. One of several pieces is copied once, into
+//! a buffer of the size that was announced. Room for bytes is asked for as they arrive, in steps
+//! that double: a client that announces much and sends nothing holds next to nothing.
+
+use super::keys::Settings;
+use crate::intake::{Intake, Room};
+use crate::limits;
+use crate::verdict::{Refusal, Verdict};
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+use std::error::Error;
+use std::pin::pin;
+use tokio::time::{sleep, timeout};
+
+/// The first room that is asked for.
+const STEP: usize = 64 << 10;
+
+/// What a reader needs to know.
+pub(super) struct Reader<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) intake: &'a Intake,
+    pub(super) room: Room,
+    granted: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(settings: &'a Settings, intake: &'a Intake) -> Reader<'a> {
+        Reader { settings, intake, room: Room::default(), granted: 0 }
+    }
+
+    /// Sees to it that there is room for `bytes` in all.
+    pub(super) async fn room_for(&mut self, bytes: usize) -> Result<(), Verdict> {
+        if bytes > self.granted {
+            let more = bytes.max(self.granted * 2).max(STEP) - self.granted;
+            self.intake.admit(&mut self.room, more).await?;
+            self.granted += more;
+        }
+        Ok(())
+    }
+
+    /// Reads `body` to its end. `whole` is asked with each piece how long the body is going to be,
+    /// given its beginning and the number of bytes so far; it may know, and it may refuse.
+    pub(super) async fn read<B, F>(&mut self, body: &mut B, whole: F) -> Result<Bytes, Verdict>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Error,
+        F: Fn(&[u8], usize) -> Result<Option<usize>, Verdict>,
+    {
+        let mut pieces = Pieces::default();
+        let mut whole_time = pin!(sleep(self.settings.body_time));
+        while !body.is_end_stream() {
+            let frame = tokio::select! {
+                frame = timeout(self.settings.body_idle, body.frame()) => frame,
+                () = &mut whole_time => return Err(slow("the request's body")),
+            };
+            let Some(frame) = frame.map_err(|_| slow("the next part of the body"))? else { break };
+            let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+            let received = pieces.len() + piece.len();
+            let beginning = if pieces.len() == 0 { &piece[..] } else { pieces.bytes() };
+            let announced = whole(beginning, received)?;
+            if announced.is_some_and(|announced| received > announced) {
+                return Err(too_long());
+            }
+            self.room_for(received).await?;
+            pieces.push(piece, announced.unwrap_or(0));
+        }
+        Ok(pieces.finish())
+    }
+}
+
+fn too_long() -> Verdict {
+    Verdict::refused(Refusal::Framing, "the body goes on behind its announced end")
+}
+
+fn slow(what: &str) -> Verdict {
+    Verdict::refused(Refusal::Slow, format!("{what} did not arrive in time"))
+}
+
+fn broken(error: impl Error) -> Verdict {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Verdict::refused(Refusal::Framing, format!("the body could not be read: {error}{cause}"))
+}
+
+/// The body so far: one piece as received, or several joined.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    joined: Vec<u8>,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.joined.is_empty() { &self.first } else { &self.joined }
+    }
+
+    fn push(&mut self, piece: Bytes, announced: usize) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            let size = announced.min(limits::INFLIGHT_BYTES);
+            self.joined.reserve_exact(size.max(self.first.len() + piece.len()));
+            self.joined.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { Bytes::from(self.joined) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Endpoint;
+    use crate::receivers::otlp::keys::Protocol;
+    use http_body::Frame;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// A body whose pieces are all there.
+    struct There(VecDeque<Bytes>);
+
+    impl Body for There {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    fn read(pieces: &[Bytes], announced: Option<usize>) -> Result<Bytes, Verdict> {
+        let settings = Settings::new(Protocol::Http, Endpoint::parse("localhost:0").unwrap());
+        let intake = Intake::new(1 << 20);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut body = There(pieces.iter().cloned().collect());
+            Reader::new(&settings, &intake).read(&mut body, |_, _| Ok(announced)).await
+        })
+    }
+
+    #[test]
+    fn a_body_in_one_piece_is_not_copied() {
+        let piece = Bytes::from(vec![7; 1000]);
+        let body = read(std::slice::from_ref(&piece), Some(1000)).unwrap();
+        assert_eq!(body.as_ptr(), piece.as_ptr());
+    }
+
+    #[test]
+    fn several_pieces_are_joined_and_empty_ones_do_not_matter() {
+        let pieces = [&b""[..], b"one ", b"", b"two ", b"three", b""].map(Bytes::from_static);
+        for announced in [None, Some(13), Some(1000)] {
+            assert_eq!(read(&pieces, announced).unwrap(), "one two three");
+        }
+        assert_eq!(read(&[], None).unwrap(), "");
+    }
+
+    #[test]
+    fn a_body_behind_its_announced_end_is_refused() {
+        let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"d")];
+        assert_eq!(read(&pieces, Some(3)), Err(too_long()));
+        assert_eq!(read(&pieces, Some(2)), Err(too_long()));
+    }
+}
