@@ -79,21 +79,24 @@ impl Walk<'_> {
     ) -> Result<(), Malformed> {
         // A message of this walk ends where its length says, never behind it.
         let bytes = self.bytes.get(..end).unwrap_or_default();
-        let mut seen = 0u64;
-        while at < end {
-            let Some((tag, wire, start, next)) = extent(bytes, at) else {
+        let mut seen = 0;
+        while let Some(&tag) = bytes.get(at) {
+            let usual = message.usual(tag).map(|field| (Some(field), field.wire, at + 1));
+            let tagged = usual.or_else(|| unusual(message, bytes, at));
+            let found = tagged.and_then(|(field, wire, body)| {
+                let (value, next) = extent(bytes, wire, at, body)?;
+                Some((field, wire, value, next))
+            });
+            let Some((field, wire, value, next)) = found else {
                 return Err(broken(message, bytes, at));
             };
-            if let Some(field) = message.field((tag >> 3) as u32) {
-                if field.label != Label::Many {
-                    let bit = if field.label == Label::Oneof { 1 } else { 1 << field.number };
-                    self.tally.repeated_singular |= seen & bit != 0;
-                    seen |= bit;
-                }
-                if field.wire != wire {
-                    self.packed(message, field, wire, start, next)?;
+            if let Some(field) = field {
+                self.tally.repeated_singular |= seen & field.singular != 0;
+                seen |= field.singular;
+                if field.wire == wire {
+                    self.value(message, field, value, next, nesting)?;
                 } else {
-                    self.value(message, field, start, next, nesting)?;
+                    self.packed(message, field, wire, value, next)?;
                 }
             }
             at = next;
@@ -181,15 +184,25 @@ impl Walk<'_> {
     }
 }
 
-/// The tag of the field at `at`, and where its value starts and ends. `None` if anything about it
-/// is wrong, which [`broken`] then names.
-#[inline]
-fn extent(bytes: &[u8], at: usize) -> Option<(u64, WireType, usize, usize)> {
+/// The field, wire type and end of the tag at `at`: one of several bytes, of an unknown field, or
+/// of a known one with another wire type than its own. `None` if it is no tag.
+#[cold]
+fn unusual(
+    message: &'static Message,
+    bytes: &[u8],
+    at: usize,
+) -> Option<(Option<&'static Field>, WireType, usize)> {
     let (tag, body) = varint(bytes, at)?;
     if !(8..1 << 32).contains(&tag) {
         return None;
     }
-    let wire = WireType::of(tag)?;
+    Some((message.field((tag >> 3) as u32), WireType::of(tag)?, body))
+}
+
+/// Where the value of the field at `at` begins and ends, whose tag ends at `body`. `None` if
+/// anything about it is wrong, which [`broken`] then names.
+#[inline]
+fn extent(bytes: &[u8], wire: WireType, at: usize, body: usize) -> Option<(usize, usize)> {
     let (start, end) = match wire {
         WireType::Len => {
             let (len, start) = varint(bytes, body)?;
@@ -198,10 +211,13 @@ fn extent(bytes: &[u8], at: usize) -> Option<(u64, WireType, usize, usize)> {
         WireType::Varint => (body, varint(bytes, body)?.1),
         WireType::Fixed64 => (body, body + 8),
         WireType::Fixed32 => (body, body + 4),
-        WireType::GroupStart => (body, skip_group(bytes, tag >> 3, body, GROUP_NESTING_MAX)?),
+        WireType::GroupStart => {
+            let (tag, _) = varint(bytes, at)?;
+            (body, skip_group(bytes, tag >> 3, body, GROUP_NESTING_MAX)?)
+        }
         WireType::GroupEnd => return None,
     };
-    (end <= bytes.len()).then_some((tag, wire, start, end))
+    (end <= bytes.len()).then_some((start, end))
 }
 
 /// What is wrong with the field at `at` of `message`.
@@ -224,6 +240,7 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
     };
     Malformed::Bytes { message: message.name, what, at }
 }
+
 /// Whether `bytes` are the attribute that nearly every sender writes: a key, then one value that
 /// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
 #[inline]
@@ -260,8 +277,16 @@ fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// Whether `text` is UTF-8. Nearly all texts are ASCII, which is proven eight bytes at a time.
 #[inline]
 fn is_utf8(text: &[u8]) -> bool {
-    text.is_ascii() || std::str::from_utf8(text).is_ok()
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().fold(0, |all, byte| all | byte) < 0x80
+            || std::str::from_utf8(text).is_ok();
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let last = u64::from_le_bytes(*last);
+    let all = words.iter().fold(last, |all, word| all | u64::from_le_bytes(*word));
+    all & 0x8080_8080_8080_8080 == 0 || std::str::from_utf8(text).is_ok()
 }
 

@@ -33,6 +33,21 @@ impl WireType {
     }
 }
 
+impl WireType {
+    /// What stands in the low three bits of a tag.
+    #[inline]
+    pub const fn code(self) -> u32 {
+        match self {
+            WireType::Varint => 0,
+            WireType::Fixed64 => 1,
+            WireType::Len => 2,
+            WireType::GroupStart => 3,
+            WireType::GroupEnd => 4,
+            WireType::Fixed32 => 5,
+        }
+    }
+}
+
 /// Reads a varint at `at`: its value and the offset behind it. `None` if it is cut off, longer
 /// than ten bytes or larger than 64 bits.
 #[inline]
@@ -75,15 +90,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 /// Appends the tag of field `number`.
 #[inline]
 pub fn put_tag(out: &mut Vec<u8>, number: u32, wire: WireType) {
-    let wire = match wire {
-        WireType::Varint => 0,
-        WireType::Fixed64 => 1,
-        WireType::Len => 2,
-        WireType::GroupStart => 3,
-        WireType::GroupEnd => 4,
-        WireType::Fixed32 => 5,
-    };
-    put_varint(out, u64::from(number) << 3 | wire);
+    put_varint(out, u64::from(number << 3 | wire.code()));
 }
 
 /// Appends a varint field.
