@@ -224,6 +224,7 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
     };
     Malformed::Bytes { message: message.name, what, at }
 }
+
 /// Whether `bytes` are the attribute that nearly every sender writes: a key, then one value that
 /// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
 #[inline]
@@ -237,14 +238,13 @@ fn is_plain_attribute(bytes: &[u8]) -> bool {
     let value = value.get(start..).unwrap_or_default();
     let proven = match value {
         [0x0a, text @ ..] => match varint(text, 0) {
-            Some((len, start)) if text.len() as u64 == len + start as u64 => {
-                is_utf8(text.get(start..).unwrap_or_default())
+            Some((len, start)) => {
+                let text = text.get(start..).unwrap_or_default();
+                len == text.len() as u64 && is_utf8(text)
             }
-            _ => false,
+            None => false,
         },
-        [0x10 | 0x18, number @ ..] => {
-            varint(number, 0).is_some_and(|(_, end)| end == number.len())
-        }
+        [0x10 | 0x18, number @ ..] => varint(number, 0).is_some_and(|(_, end)| end == number.len()),
         [0x21, double @ ..] => double.len() == 8,
         _ => false,
     };
@@ -264,4 +264,3 @@ fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 fn is_utf8(text: &[u8]) -> bool {
     text.is_ascii() || std::str::from_utf8(text).is_ok()
 }
-
