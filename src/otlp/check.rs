@@ -254,14 +254,13 @@ fn is_plain_attribute(bytes: &[u8]) -> bool {
     let value = value.get(start..).unwrap_or_default();
     let proven = match value {
         [0x0a, text @ ..] => match varint(text, 0) {
-            Some((len, start)) if text.len() as u64 == len + start as u64 => {
-                is_utf8(text.get(start..).unwrap_or_default())
+            Some((len, start)) => {
+                let text = text.get(start..).unwrap_or_default();
+                len == text.len() as u64 && is_utf8(text)
             }
-            _ => false,
+            None => false,
         },
-        [0x10 | 0x18, number @ ..] => {
-            varint(number, 0).is_some_and(|(_, end)| end == number.len())
-        }
+        [0x10 | 0x18, number @ ..] => varint(number, 0).is_some_and(|(_, end)| end == number.len()),
         [0x21, double @ ..] => double.len() == 8,
         _ => false,
     };
@@ -289,4 +288,3 @@ fn is_utf8(text: &[u8]) -> bool {
     let all = words.iter().fold(last, |all, word| all | u64::from_le_bytes(*word));
     all & 0x8080_8080_8080_8080 == 0 || std::str::from_utf8(text).is_ok()
 }
-
