@@ -1,8 +1,12 @@
 //! The only place that reads time.
+//!
+//! The monotonic reading is tokio's, so that a test that pauses the runtime's clock pauses this
+//! one with it.
 
 use crate::moment::Moment;
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 static START: OnceLock<Instant> = OnceLock::new();
 

@@ -17,3 +17,17 @@ pub mod telemetry;
 pub mod transport;
 
 pub mod intake;
+pub mod web;
+
+pub mod exporters;
+pub mod extensions;
+pub mod processors;
+pub mod receivers;
+
+pub mod delivery;
+
+pub mod pipeline;
+
+pub mod daemon;
+
+pub mod cli;

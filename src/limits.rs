@@ -55,9 +55,18 @@ pub const BODY_TIME: Duration = Duration::from_secs(60);
 /// up after 10 s, and what they give up on they may send twice.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
 
-/// Time that a client may take to read an answer of a few bytes, or to take part in closing a
-/// connection when the listener stops.
+/// Time for the requests under way on a connection that takes no more. Longer than
+/// [`ANSWER_WAIT`].
 pub const LINGER_TIME: Duration = Duration::from_secs(10);
+
+/// Time, and bytes, for which a connection that is being closed still reads what its client
+/// sends, so that the client gets to read its answer.
+pub const CLOSE_TIME: Duration = Duration::from_secs(2);
+pub const CLOSE_BYTES: usize = 4 << 20;
+
+/// Bytes of a request that are inflated and checked on the connection's own task. What is larger
+/// would hold up others for milliseconds and goes to a thread of its own.
+pub const INLINE_BYTES: usize = 4 << 20;
 
 /// Connections of one listener. An agent keeps one, a gateway's peers a few each; more wait in
 /// the kernel's queue until one closes. Metric `spanloom_receiver_connections`.
@@ -98,8 +107,66 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 
+/// Longest delay that a backend's Retry-After or RetryInfo can ask for. Real ones ask for seconds;
+/// a hostile one must not stop delivery for years.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
+
+/// Time to connect to a backend: name, TCP, TLS. Shorter than an attempt (key `timeout`, 5 s or
+/// 30 s), so that the error says what hung.
+pub const CONNECT_TIME: Duration = Duration::from_secs(4);
+
+/// Time of one attempt of an exporter without a key `timeout`.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Smallest request that a backend's "too large" leads to; below it the backend is at fault.
+pub const EXPORT_BYTES_MIN: usize = 4 << 10;
+
+/// Time between two log lines of an exporter about the same trouble; the second says how often.
+pub const LOG_PAUSE: Duration = Duration::from_secs(30);
+
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Members of one W3C baggage that are read. 64 is what everyone must propagate, by the
+/// specification. Metric `spanloom_baggage_rejected_members`.
+pub const BAGGAGE_MEMBERS: usize = 64;
+
+/// Bytes of one W3C baggage that are read. 8192 for the same reason, under the same metric.
+pub const BAGGAGE_BYTES: usize = 8192;
+
+/// Baggage keys that can be promoted: one bit of a word each.
+pub const BAGGAGE_KEYS: usize = 32;
+
+/// Bytes of a promoted value: identifiers are under 100, and every span of the trace pays for it.
+/// Key `baggage.max_value_bytes`; metric `spanloom_baggage_rejected_members`.
+pub const BAGGAGE_VALUE_BYTES: i64 = 256;
+
+/// Traces whose baggage is remembered, and the MiB they take: a trace takes about 300 bytes, so
+/// the first bound comes first. Keys `baggage.limit_traces` and `baggage.limit_mib`; metric
+/// `spanloom_baggage_forgotten_traces`.
+pub const BAGGAGE_TRACES: i64 = 50_000;
+pub const BAGGAGE_MIB: i64 = 16;
+
+/// Items that wait within a batch for values that stand further behind in it: 48 bytes each.
+pub const BAGGAGE_WAITING_ITEMS: usize = 4096;
+
+/// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
+/// `spanloom_orphans_forgotten_traces`.
+pub const ORPHAN_TRACES: i64 = 50_000;
+
+/// Span ids that are remembered: 18 bytes each when full. At 10,000 spans a second this reaches
+/// back 50 s. Key `orphans.limit_spans`.
+pub const ORPHAN_SPANS: i64 = 500_000;
+
+/// How long a trace is remembered that shows no more spans, in the configuration's notation: an
+/// agent that waits for a person or a slow tool is silent for minutes. Keys `baggage.ttl` and
+/// `orphans.ttl`.
+pub const TRACE_TTL: &str = "10m";
+
+/// Time from a trace's root to the last of its spans, after which a parent that never came is
+/// called missing, in the configuration's notation. SDKs export every 5 s; this is three times
+/// that. Key `orphans.settle`.
+pub const ORPHAN_SETTLE: &str = "15s";
 
 /// Bytes of one configuration source (a file, a variable, a `${file:...}`). 4 MiB: a hand-written
 /// file is under 100 KiB, and whoever points `--config` at a log file gets a sentence, not a

@@ -1,7 +1,7 @@
 //! The configuration that the arguments name.
 
 use super::args::Config;
-use crate::config::{Document, Problems, World, load};
+use crate::config::{Document, Problems, World};
 use crate::pipeline::catalog::catalog;
 
 /// What runs when no configuration is named.
@@ -13,6 +13,5 @@ pub fn read(config: &Config) -> Result<Document, Problems> {
     if sources.is_empty() {
         sources.push(format!("yaml:{DEFAULT}"));
     }
-    let root = load(&sources, &config.set, &World::system())?;
-    Document::check(&root, &catalog())
+    Document::load(&sources, &config.set, &World::system(), &catalog())
 }

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod args;
+mod client;
 mod components;
 mod config;
 mod demo;

@@ -28,7 +28,7 @@ pub fn validate(options: &Config) -> ExitCode {
 pub fn config(options: &Config) -> ExitCode {
     match config::read(options) {
         Ok(document) => {
-            print!("{}", print::document(&document));
+            print!("{}", print::print(&document));
             ExitCode::SUCCESS
         }
         Err(problems) => fail(USAGE, format!("the configuration is not usable:\n{problems}")),

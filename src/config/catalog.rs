@@ -1,9 +1,10 @@
 //! What is built in: the list of components that a document may use, passed in by the rooms that
 //! have them.
 
-use super::key::Key;
-use super::problem::Problems;
-use super::section::Section;
+use super::check;
+use super::key::{Key, Kind};
+use super::problem::{Problem, Problems};
+use super::section::{Section, join};
 
 /// The signals, as they are called in `service::pipelines`.
 pub const SIGNALS: [&str; 3] = ["traces", "metrics", "logs"];
@@ -111,8 +112,63 @@ impl Catalog {
 
     /// All type names and aliases of one class.
     pub fn names(&self, class: Class) -> Vec<&'static str> {
-        self.of(class)
-            .flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied()))
-            .collect()
+        self.of(class).flat_map(names).collect()
+    }
+}
+
+impl Catalog {
+    /// What is wrong with the declarations themselves, for one test over all components: names
+    /// that stand twice, defaults that their own key would refuse, samples that do not check.
+    pub fn verify(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (index, component) in self.components.iter().enumerate() {
+            let who = format!("{} {}", component.class.noun(), component.name);
+            let before = self
+                .components
+                .iter()
+                .take(index)
+                .filter(|c| c.class == component.class);
+            let known: Vec<&str> = before.flat_map(|c| names(c)).collect();
+            for name in names(component).filter(|name| known.contains(name)) {
+                wrong.push(format!("{who}: the name {name:?} stands twice"));
+            }
+            let fine = wrong.len();
+            tables(component.keys, "", &mut |text| {
+                wrong.push(format!("{who}: {text}"))
+            });
+            if wrong.len() > fine {
+                continue;
+            }
+            if let Err(problems) = Section::from_yaml(component.keys, component.sample) {
+                let required =
+                    |p: &&Problem| component.sample.is_empty() && p.text.starts_with("must");
+                let problems = problems.iter().filter(|problem| !required(problem));
+                wrong.extend(problems.map(|problem| format!("{who}: sample: {problem}")));
+            }
+        }
+        wrong
+    }
+}
+
+fn names(component: &Component) -> impl Iterator<Item = &'static str> {
+    std::iter::once(component.name).chain(component.aliases.iter().copied())
+}
+
+fn tables(keys: &'static [Key], path: &str, tell: &mut dyn FnMut(String)) {
+    for (index, key) in keys.iter().enumerate() {
+        let path = join(path, key.name);
+        if let Some(text) = check::wrong_default(key) {
+            tell(format!("{path}: {text}"));
+        }
+        if keys.iter().take(index).any(|other| other.name == key.name) {
+            tell(format!("{path} stands twice"));
+        }
+        match key.kind {
+            Kind::Object(keys)
+            | Kind::OptionalObject(keys)
+            | Kind::ListOfObjects(keys)
+            | Kind::MapOfObjects(keys) => tables(keys, &path, tell),
+            _ => {}
+        }
     }
 }

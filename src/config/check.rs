@@ -170,7 +170,7 @@ fn convert(
         Kind::SizeBytes => whole(node, 0, i64::MAX, " of bytes"),
         Kind::SizeMib => whole(node, 0, i64::MAX >> 20, " of MiB"),
         Kind::Float(min, max) => float(node, *min, *max),
-        Kind::Text => Ok(Setting::Text(text(node)?)),
+        Kind::Text | Kind::ExtensionId => Ok(Setting::Text(text(node)?)),
         Kind::Secret => Ok(Setting::Secret(Secret::new(text(node)?))),
         Kind::Duration => time(node),
         Kind::Endpoint => endpoint(node, key),
@@ -215,6 +215,22 @@ fn convert(
     }
 }
 
+/// Why the key would refuse its own default; `None` where all is well.
+pub(super) fn wrong_default(key: &'static Key) -> Option<String> {
+    let value = match key.default {
+        Default::Text("") | Default::None | Default::List(_) => return None,
+        Default::Bool(value) => Value::Bool(value),
+        Default::Int(value) => Value::Int(value),
+        Default::Float(value) => Value::Float(value),
+        Default::Text(text) => Value::Text(text.to_owned()),
+    };
+    let place = Place::new("default", 1, 1);
+    let (name, node) = (key.name.to_owned(), Node::new(value, place.clone()));
+    let entry = Entry { name, place, node };
+    let refused = convert(key, &entry, key.name, &mut Problems::new()).err()?;
+    Some(mismatch(&entry.node, &refused))
+}
+
 fn whole(node: &Node, min: i64, max: i64, unit: &str) -> Result<Setting, String> {
     match node.value {
         Value::Int(value) if (min..=max).contains(&value) => Ok(Setting::Int(value)),
@@ -256,7 +272,7 @@ fn text(node: &Node) -> Result<String, String> {
     match (node.text(), &node.value) {
         (Some(text), _) => Ok(text.to_owned()),
         (None, Value::List(_) | Value::Map(_) | Value::Null) => Err("write a text".to_owned()),
-        (None, _) => Err(format!("write a text, in quotes: \"{}\"", node.describe())),
+        (None, _) => Err("put quotes around it to make it a text".to_owned()),
     }
 }
 

@@ -147,17 +147,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Scheme, host, port and path.
+    type Parts<'a> = (Option<&'a str>, &'a str, Option<u16>, &'a str);
+
     #[track_caller]
-    fn check(text: &str, expected: Result<(Option<&str>, &str, Option<u16>, &str), &str>) {
+    fn check(text: &str, expected: Result<Parts<'_>, &str>) {
         let found = Endpoint::parse(text);
         let found = found
             .as_ref()
             .map(|e| (e.scheme, e.host.as_str(), e.port, e.path.as_str()));
-        assert_eq!(
-            found,
-            expected.as_ref().map(|e| *e).map_err(|e| e),
-            "{text:?}"
-        );
+        assert_eq!(found.map_err(|e| *e), expected, "{text:?}");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub enum Kind {
     ListOfObjects(&'static [Key]),
     /// Names of the user's choice to maps with these keys.
     MapOfObjects(&'static [Key]),
+    /// The id of an extension that `service::extensions` must list; empty is none.
+    ExtensionId,
     /// Anything; the component reads the node itself.
     Any,
     /// Known from the Collector and an error here; the text says why and what to use instead.
@@ -92,7 +94,8 @@ pub enum Default {
     Int(i64),
     /// Of [`Kind::Float`].
     Float(f64),
-    /// Of [`Kind::Text`], [`Kind::Duration`], [`Kind::Endpoint`] and [`Kind::Choice`].
+    /// Of [`Kind::Text`], [`Kind::Duration`], [`Kind::Endpoint`], [`Kind::Choice`] and
+    /// [`Kind::ExtensionId`].
     Text(&'static str),
     /// Of [`Kind::ListOfText`].
     List(&'static [&'static str]),
@@ -231,6 +234,12 @@ impl Key {
         about: &'static str,
     ) -> Key {
         Key::new(name, Kind::MapOfObjects(keys), Default::None, about)
+    }
+
+    /// The id of an extension, such as a queue's `storage`: that it is listed in
+    /// `service::extensions` is checked with the document. Read it with `Section::text`.
+    pub const fn extension_id(name: &'static str, about: &'static str) -> Key {
+        Key::new(name, Kind::ExtensionId, Default::Text(""), about)
     }
 
     /// Anything; the component reads the node itself. Expansions are done.

@@ -63,6 +63,7 @@ pub(super) fn check(
     let pipelines = walk.pipelines(service, place);
     walk.connectors();
     walk.unused();
+    walk.named_extensions(&extensions);
     Found {
         pipelines,
         extensions,
@@ -257,6 +258,22 @@ impl Walk<'_> {
                             format!("has the same id as one of the {}", shelf.class.plural());
                         self.problems.error(place, path, text);
                     }
+                }
+            }
+        }
+    }
+
+    /// The extensions that components name in their own keys, such as a queue's storage.
+    fn named_extensions(&mut self, listed: &[ComponentId]) {
+        let known: Vec<&str> = listed.iter().map(ComponentId::as_str).collect();
+        let shelves: &[Shelf] = self.shelves;
+        for configured in shelves.iter().flat_map(|shelf| &shelf.good) {
+            for (id, place, path) in configured.section.extension_ids() {
+                if !known.contains(&id) {
+                    let hint = suggest::hint(id, &known, "listed extensions");
+                    let list = "which is not listed in service::extensions";
+                    let text = format!("references extension {id:?} {list}{hint}");
+                    self.problems.error(place, path, text);
                 }
             }
         }

@@ -154,7 +154,9 @@ fn kind(kind: &Kind) -> Json {
             }
             Json::Object(schema)
         }
-        Kind::Text | Kind::Secret | Kind::Endpoint => json!({"type": ["string", "null"]}),
+        Kind::Text | Kind::Secret | Kind::Endpoint | Kind::ExtensionId => {
+            json!({"type": ["string", "null"]})
+        }
         Kind::Duration => json!({
             "anyOf": [{"type": ["string", "null"], "pattern": DURATION}, {"const": 0}],
         }),

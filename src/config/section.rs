@@ -42,7 +42,7 @@ pub enum Setting {
     Int(i64),
     /// Of [`Kind::Float`].
     Float(f64),
-    /// Of [`Kind::Text`] and [`Kind::Choice`].
+    /// Of [`Kind::Text`], [`Kind::Choice`] and [`Kind::ExtensionId`].
     Text(String),
     /// Of [`Kind::Secret`].
     Secret(Secret),
@@ -151,6 +151,30 @@ impl Section {
         self.fields.iter().map(|field| (field.key, &field.setting))
     }
 
+    /// All extensions that this section and those inside of it name, with their places and paths.
+    pub fn extension_ids(&self) -> Vec<(&str, Place, String)> {
+        let mut found = Vec::new();
+        for field in &self.fields {
+            match (&field.key.kind, &field.setting) {
+                (Kind::ExtensionId, Setting::Text(id)) if !id.is_empty() => {
+                    let name = field.key.name;
+                    found.push((id.as_str(), self.place(name), self.path_of(name)));
+                }
+                (_, Setting::Section(inner) | Setting::Optional(Some(inner))) => {
+                    found.extend(inner.extension_ids());
+                }
+                (_, Setting::Sections(all)) => {
+                    found.extend(all.iter().flat_map(Section::extension_ids));
+                }
+                (_, Setting::Named(all)) => {
+                    found.extend(all.iter().flat_map(|(_, inner)| inner.extension_ids()));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
     /// Of [`Key::bool`].
     pub fn bool(&self, name: &str) -> bool {
         match self.setting(name) {
@@ -190,7 +214,7 @@ impl Section {
         }
     }
 
-    /// Of [`Key::text`] and [`Key::choice`].
+    /// Of [`Key::text`], [`Key::choice`] and [`Key::extension_id`].
     pub fn text(&self, name: &str) -> &str {
         match self.setting(name) {
             Setting::Text(value) => value,

@@ -45,6 +45,7 @@ const KEYS: &[Key] = &[
     Key::optional_object("tls", TLS, "the transport"),
     Key::list_of_objects("rules", RULE, "in order"),
     Key::map_of_objects("tenants", RETRY, "by name"),
+    Key::extension_id("storage", "where the queue rests"),
     Key::any("condition", "anything"),
     Key::unsupported("balancer_name", "all addresses are used in turn"),
     Key::ignored("wait_for_ready", "sending always waits"),
@@ -146,14 +147,17 @@ fn unknown_keys_are_named_with_a_suggestion() {
     );
 }
 
+/// The problem of one line under a good endpoint: its column and the rest of its sentence.
+#[track_caller]
+fn one(line: &str, expected: &str) {
+    check(
+        &format!("{ENDPOINT}{line}"),
+        &format!("a.yaml:2:{expected}"),
+    );
+}
+
 #[test]
 fn wrong_values_say_what_was_found_and_what_is_right() {
-    let one = |line: &str, expected: &str| {
-        check(
-            &format!("{ENDPOINT}{line}"),
-            &format!("a.yaml:2:{expected}"),
-        );
-    };
     let duration = "write a duration such as 5s, 200ms or 1h30m";
     one(
         "timeout: fast",
@@ -199,9 +203,13 @@ fn wrong_values_say_what_was_found_and_what_is_right() {
     one("compression: gz", {
         "14: exporters::x::compression: found \"gz\"; write one of gzip, zstd, none"
     });
+}
+
+#[test]
+fn wrong_texts_and_collections_say_so_too() {
     one(
         "user_agent: 5",
-        "13: exporters::x::user_agent: found 5; write a text, in quotes: \"5\"",
+        "13: exporters::x::user_agent: found 5; put quotes around it to make it a text",
     );
     one(
         "user_agent: {}",
@@ -217,7 +225,7 @@ fn wrong_values_say_what_was_found_and_what_is_right() {
     );
     one(
         "labels: {a: 1}",
-        "13: exporters::x::labels::a: found 1; write a text, in quotes: \"1\"",
+        "13: exporters::x::labels::a: found 1; put quotes around it to make it a text",
     );
     one(
         "tls: true",
@@ -603,6 +611,59 @@ fn connectors_join_two_pipelines() {
 }
 
 #[test]
+fn a_key_may_name_an_extension_that_is_on() {
+    changed(
+        "    headers:",
+        "    storage: health_check\n    headers:",
+        "",
+    );
+    changed(
+        "    headers:",
+        "    storage: file_storage\n    headers:",
+        "sidecar.yaml:12:14: exporters::otlp::storage: references extension \"file_storage\" \
+         which is not listed in service::extensions; listed extensions are health_check",
+    );
+}
+
+#[test]
+fn a_catalog_with_wrong_tables_is_told_apart() {
+    assert_eq!(catalog().verify(), Vec::<String>::new());
+    const WRONG: &[Key] = &[
+        Key::duration("wait", "5", "no unit"),
+        Key::int("share", 11, 1..=10, "beyond its range"),
+        Key::choice("mode", &["a", "b"], "c", "not among them"),
+        Key::bool("mode", true, "stands twice"),
+    ];
+    static BAD: [Component; 2] = [
+        component(
+            Class::Exporter,
+            "one",
+            &[Key::object("inner", WRONG, "a map")],
+        ),
+        Component {
+            sample: "tiemout: 5s",
+            aliases: &["one"],
+            ..component(
+                Class::Exporter,
+                "two",
+                &[Key::duration("timeout", "5s", "a wait")],
+            )
+        },
+    ];
+    assert_eq!(
+        Catalog::new(&BAD).verify(),
+        [
+            "exporter one: inner::wait: found \"5\"; write a duration such as 5s, 200ms or 1h30m",
+            "exporter one: inner::share: found 11; write a whole number from 1 to 10",
+            "exporter one: inner::mode: found \"c\"; write one of a, b",
+            "exporter one: inner::mode stands twice",
+            "exporter two: the name \"one\" stands twice",
+            "exporter two: sample: yaml::1:1: unknown key \"tiemout\"; did you mean \"timeout\"?",
+        ]
+    );
+}
+
+#[test]
 fn syntax_errors_stop_before_the_check() {
     problems(
         "receivers: {\n",
@@ -615,8 +676,8 @@ fn what_is_printed_reads_back_and_hides_secrets() {
     let rich = GOOD.replacen(
         "    headers:",
         "    user_agent: 'a $b: \"ü\"'\n    labels: {on: 'yes', n: '5', d: '$$x'}\n    tls:\n    \
-         rules: [{name: '', keys: [a, '- b']}, {name: x}]\n    tenants: {t: }\n    ratio: 0.25\n    \
-         condition: [1, {a: [null, true, 1.0]}]\n    headers:",
+         rules: [{name: '', keys: [a, '- b']}, {name: x}]\n    tenants: {t: }\n    \
+         ratio: 0.25\n    condition: [1, {a: [null, true, 1.0]}]\n    headers:",
         1,
     );
     let document = load_document(&rich).unwrap();
@@ -683,6 +744,30 @@ fn equal_documents_are_equal_however_they_are_written() {
     assert_ne!(load_document(&other).unwrap(), document);
 }
 
+/// The JSON Schema type of a value.
+fn type_of(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "boolean",
+        Json::Number(n) if n.is_i64() => "integer",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
+}
+
+/// Whether the type of `value` is among those of `schema`.
+fn type_fits(value: &Json, schema: &Json) -> bool {
+    let kind = type_of(value);
+    let same = |t: &Json| t == kind || (kind == "integer" && t == "number");
+    match &schema["type"] {
+        Json::Null => true,
+        Json::Array(types) => types.iter().any(same),
+        one => same(one),
+    }
+}
+
 /// Whether `value` fits `schema`, as far as this schema's words go.
 fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
     if let Some(name) = schema["$ref"].as_str() {
@@ -695,22 +780,7 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
     if let Some(options) = schema["anyOf"].as_array() {
         return options.iter().any(|option| fits(value, option, root));
     }
-    let kind = match value {
-        Json::Null => "null",
-        Json::Bool(_) => "boolean",
-        Json::Number(n) if n.is_i64() => "integer",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    };
-    let typed = schema["type"]
-        .as_array()
-        .cloned()
-        .unwrap_or(vec![schema["type"].clone()]);
-    let number = |word: &str| typed.iter().any(|t| t == word);
-    let type_fits =
-        schema["type"].is_null() || number(kind) || (kind == "integer" && number("number"));
+    let kind = type_of(value);
     let reference = value.as_str().is_some_and(|text| text.contains("${"));
     let pattern = schema["pattern"].as_str().filter(|_| kind == "string");
     let pattern_fits = match pattern {
@@ -750,7 +820,7 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
             },
         })
     });
-    type_fits
+    type_fits(value, schema)
         && pattern_fits
         && listed("enum")
         && same

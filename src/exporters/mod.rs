@@ -13,12 +13,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-mod debug;
+mod answer;
+#[cfg(test)]
+pub mod backend;
+mod body;
+mod client;
+pub mod keys;
 mod otlp_grpc;
 mod otlp_http;
 
 /// All exporters, in reading order.
-pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND, debug::KIND];
+pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND];
 
 /// A type of exporter: its entry in the catalogue, and how to build one.
 pub struct Kind {
@@ -55,10 +60,12 @@ impl Payload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The backend has it. `rejected` items it refused for good (partial success), with its
-    /// message; they must not be sent again.
+    /// message; they must not be sent again. A message without rejected items is a warning.
     Delivered { rejected: u64, message: String },
     /// Worth another attempt, not before `after` if the backend named a time.
     Retry { after: Option<Duration>, reason: String },
+    /// Too large for the backend; in parts it may be taken.
+    TooLarge { reason: String },
     /// Will never be taken; another attempt is forbidden.
     Refused { reason: String },
 }
@@ -70,4 +77,10 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 pub trait Exporter: Send + Sync {
     /// One attempt. The caller bounds its time.
     fn send(&self, payload: Payload) -> Sending<'_>;
+
+    /// Where it sends to, for people: `http://127.0.0.1:4317`.
+    fn target(&self) -> &str;
 }
+
+#[cfg(test)]
+mod tests;

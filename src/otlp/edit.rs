@@ -5,8 +5,9 @@
 //! It knows no schema: an edit inside a field's payload changes that field's length and its
 //! ancestors'. A request without edits is not copied at all, and unknown fields survive.
 //!
-//! Appending goes to the end of a message. An edit inside a removed field is ignored, so a
-//! processor may drop a span after having looked at its parts.
+//! Appending goes to the end of a message, in the order given. An edit inside a removed or replaced
+//! field is ignored, so a processor may drop a span after having looked at its parts; of several
+//! edits of one field the last one counts.
 
 use super::wire::{Field, Message, put_varint, varint, varint_len};
 use bytes::Bytes;
@@ -138,19 +139,32 @@ impl Pass<'_> {
         }
         if edit.message as usize == start {
             self.next += 1;
-            return Step::Here(edit);
+            return Step::Here(self.last_of(edit));
         }
         // The edit stands in some field of this message: find it, field by field.
         while *at < end {
             let Some((payload, next)) = field_bounds(self.bytes, *at) else {
                 return Step::Rest;
             };
-            if place < next || (place == next && payload == next && edit.append) {
+            // An empty message starts at its end, which may be the end of those around it too.
+            if place < next || (place == next && edit.append) {
                 return Step::Inside { payload, end: next };
             }
             *at = next;
         }
         Step::Rest
+    }
+
+    /// The last edit of the field that `edit` is of; those before it are passed over.
+    fn last_of(&mut self, mut edit: Edit) -> Edit {
+        while let Some(next) = self.edits.list.get(self.next).copied() {
+            if edit.append || next.append || next.at != edit.at {
+                break;
+            }
+            self.next += 1;
+            edit = next;
+        }
+        edit
     }
 
     /// Passes over the edits inside what a removal leaves out.
@@ -243,4 +257,69 @@ fn field_bounds(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
 /// The offset behind the tag at `at`.
 fn tag_end(bytes: &[u8], at: usize) -> usize {
     varint(bytes, at).map_or(at, |(_, end)| end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields::{request, resource_group, scope_group, span};
+    use super::super::schema::TRACES;
+    use super::super::text;
+    use super::super::view::Request;
+    use super::super::wire::{put_bytes_field, put_message_field};
+    use super::*;
+
+    /// The request `text` with the edits that `edit` makes of it.
+    #[track_caller]
+    fn edited(text: &str, edit: impl FnOnce(Request<'_>, &mut Edits)) -> String {
+        let request = Bytes::from(text::parse(text).unwrap());
+        let mut edits = Edits::default();
+        edit(Request::new(&request), &mut edits);
+        text::print(&TRACES, &edits.apply(&request))
+    }
+
+    fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str) {
+        put_message_field(out, number, |out| put_bytes_field(out, 1, key.as_bytes()));
+    }
+
+    #[test]
+    fn an_empty_message_at_the_end_of_others_can_be_appended_to() {
+        // The span is the last of its scope group, which is the last of its resource group.
+        let mut bytes = vec![];
+        for _ in 0..2 {
+            put_message_field(&mut bytes, request::RESOURCE_GROUPS, |out| {
+                put_message_field(out, resource_group::SCOPE_GROUPS, |out| {
+                    put_message_field(out, scope_group::ITEMS, |_| {});
+                });
+            });
+        }
+        let bytes = Bytes::from(bytes);
+        let mut edits = Edits::default();
+        for group in Request::new(&bytes).resource_groups() {
+            for span in group.scope_groups().flat_map(|group| group.spans()) {
+                edits.append(span.0, |out| put_attribute(out, span::ATTRIBUTES, "k"));
+            }
+        }
+        let printed = text::print(&TRACES, &edits.apply(&bytes));
+        assert_eq!(printed, "resource -\nscope -\nspan -/- k=null\n".repeat(2));
+    }
+
+    #[test]
+    fn of_several_edits_of_one_field_the_last_counts() {
+        let printed = edited("span 1/1 \"a\" k=1", |request, edits| {
+            for span in request.resource_groups().flat_map(|g| g.scope_groups()) {
+                for span in span.spans() {
+                    let name = span.0.field(span::NAME).unwrap();
+                    edits.remove(span.0, &name);
+                    edits.replace(span.0, &name, |out| put_bytes_field(out, span::NAME, b"b"));
+                    let attribute = span.attributes().next().unwrap().field;
+                    let key = attribute.message().unwrap().field(1).unwrap();
+                    edits.remove(attribute.message().unwrap(), &key);
+                    edits.replace(span.0, &attribute, |out| put_attribute(out, 9, "c"));
+                    edits.append(span.0, |out| put_attribute(out, 9, "d"));
+                    edits.remove(span.0, &attribute);
+                }
+            }
+        });
+        assert_eq!(printed, "resource -\nscope -\nspan 1/1 \"b\" d=null\n");
+    }
 }

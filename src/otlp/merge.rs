@@ -5,62 +5,86 @@
 //! behind the door do not have to look for it: such a request is rewritten here, once, and is the
 //! only one that does not pass byte for byte. Unknown fields and their order survive.
 
-use super::schema::{ANY_VALUE, Field, Kind, Label, Message};
-use super::wire::{self, Value, put_message_field};
+use super::schema::{Field, Kind, Label, Message};
+use super::wire::{self, begin_message, end_message};
 
 /// `bytes`, checked as `message`, with every singular field at most once in each message.
 pub fn merge(message: &'static Message, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
-    write(message, bytes, &mut out);
+    write(message, &[bytes], &mut out);
     out
 }
 
-fn write(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) {
-    let fields: Vec<wire::Field<'_>> = wire::Message::root(bytes).fields().collect();
-    for (k, field) in fields.iter().enumerate() {
-        let known = message.field(field.number);
-        let later = fields.get(k + 1..).unwrap_or_default();
-        let Some(known) = known else {
-            out.extend_from_slice(bytes.get(field.at..field.end).unwrap_or_default());
-            continue;
-        };
-        if known.label != Label::Many && later.iter().any(|f| overrides(message, known, f)) {
-            continue;
+/// Appends the message whose bytes are `runs` in a row. Fields do not cross runs. Nothing is
+/// remembered per field, for there may be one in two bytes; runs are messages, which are bounded.
+fn write(message: &'static Message, runs: &[&[u8]], out: &mut Vec<u8>) {
+    let fields =
+        || runs.iter().flat_map(|run| wire::Message::root(run).fields().map(|f| (*run, f)));
+    let mut occurrences = [0usize; SLOTS];
+    for (_, field) in fields() {
+        if let Some(count) = slot(message, field.number).and_then(|s| occurrences.get_mut(s)) {
+            *count += 1;
         }
-        match (known.kind, field.value) {
-            (Kind::Message(child), Value::Len(_)) => {
-                let earlier = fields.get(..=k).unwrap_or_default();
-                let body = joined(message, known, earlier);
-                put_message_field(out, field.number, |out| write(child, &body, out));
+    }
+    let mut left = occurrences;
+    for (run, field) in fields() {
+        let slot = slot(message, field.number);
+        if let Some(left) = slot.and_then(|s| left.get_mut(s)) {
+            *left -= 1;
+            if *left > 0 {
+                continue;
             }
-            _ => out.extend_from_slice(bytes.get(field.at..field.end).unwrap_or_default()),
+        }
+        match message.field(field.number) {
+            Some(Field { kind: Kind::Message(child), .. }) => {
+                let start = begin_message(out, field.number);
+                if slot.and_then(|s| occurrences.get(s)).is_some_and(|count| *count > 1) {
+                    write(child, &joined(message, field.number, fields().map(|(_, f)| f)), out);
+                } else {
+                    write(child, &[field.bytes()], out);
+                }
+                end_message(out, start);
+            }
+            _ => out.extend_from_slice(run.get(field.at..field.end).unwrap_or_default()),
         }
     }
 }
 
-/// Whether the later field `f` takes the place of the earlier `known`.
-fn overrides(message: &'static Message, known: &Field, f: &wire::Field<'_>) -> bool {
-    let rival = message.field(f.number);
-    let same_oneof = known.label == Label::Oneof
-        && rival.is_some_and(|rival| rival.label == Label::Oneof)
-        && std::ptr::eq(message, &ANY_VALUE);
-    f.number == known.number || same_oneof
+/// Singular fields have numbers below this.
+const SLOTS: usize = 64;
+
+/// Where occurrences of the singular field `number` are counted: together with those that it
+/// excludes. No message has two oneofs, so they share slot 0. `None` for other fields.
+fn slot(message: &'static Message, number: u32) -> Option<usize> {
+    match message.field(number)?.label {
+        Label::Many => None,
+        Label::Oneof => Some(0),
+        Label::One | Label::Optional => Some(number as usize),
+    }
 }
 
-/// The bytes of the run of occurrences that ends with the last of `fields`.
-fn joined(message: &'static Message, known: &Field, fields: &[wire::Field<'_>]) -> Vec<u8> {
-    if known.label == Label::Many {
-        return fields.last().map(|f| f.bytes().to_vec()).unwrap_or_default();
+/// The payloads that make up the singular message `number`: all, but in a oneof only those since
+/// another member was set.
+fn joined<'a>(
+    message: &'static Message,
+    number: u32,
+    fields: impl Iterator<Item = wire::Field<'a>>,
+) -> Vec<&'a [u8]> {
+    let mut runs = vec![];
+    for field in fields.filter(|f| slot(message, f.number) == slot(message, number)) {
+        if field.number == number {
+            runs.push(field.bytes());
+        } else {
+            runs.clear();
+        }
     }
-    let rivals = fields.iter().rev().filter(|f| overrides(message, known, f));
-    let run: Vec<_> = rivals.take_while(|f| f.number == known.number).collect();
-    run.iter().rev().flat_map(|f| f.bytes().iter().copied()).collect()
+    runs
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema::TRACES;
-    use super::super::wire::{put_bytes_field, put_varint_field};
+    use super::super::schema::{ANY_VALUE, TRACES};
+    use super::super::wire::{put_bytes_field, put_message_field, put_varint_field};
     use super::*;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::AnyValue;

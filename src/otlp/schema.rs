@@ -60,19 +60,21 @@ pub struct Message {
     pub name: &'static str,
     /// Ordered by number.
     pub fields: &'static [Field],
-    /// Whether a value of this type counts as an item: a span, a log record or a metric.
+    /// Whether a value of this type counts as an item: a span, a log record or a data point.
     pub item: bool,
+    /// By number, the field's place in `fields`, counted from 1; 0 for none.
+    places: [u8; PLACES],
 }
+
+/// More than the largest field number.
+const PLACES: usize = 17;
 
 impl Message {
     /// The field with `number`, if OTLP knows it.
     #[inline]
     pub fn field(&self, number: u32) -> Option<&'static Field> {
-        // Numbers are dense from 1 in most messages, so the guess usually hits.
-        match self.fields.get((number as usize).wrapping_sub(1)) {
-            Some(field) if field.number == number => Some(field),
-            _ => self.fields.iter().find(|f| f.number == number),
-        }
+        let place = *self.places.get(number as usize)?;
+        self.fields.get(usize::from(place).wrapping_sub(1))
     }
 
     /// The field with the JSON name `name`.
@@ -93,11 +95,19 @@ const fn oneof(number: u32, name: &'static str, kind: Kind) -> Field {
 const fn optional(number: u32, name: &'static str, kind: Kind) -> Field {
     Field { number, name, kind, label: Label::Optional }
 }
+const fn places(fields: &[Field]) -> [u8; PLACES] {
+    let (mut places, mut k) = ([0; PLACES], 0);
+    while k < fields.len() {
+        places[fields[k].number as usize] = k as u8 + 1;
+        k += 1;
+    }
+    places
+}
 const fn message(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, item: false }
+    Message { name, fields, item: false, places: places(fields) }
 }
 const fn item(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, item: true }
+    Message { name, fields, item: true, places: places(fields) }
 }
 
 use Kind::{Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int64, Sfixed64, Sint32, Text};

@@ -253,6 +253,22 @@ impl<'a> Attribute<'a> {
     }
 }
 
+/// The key of the attribute in `field`, without a look at its value. Writers put the key first,
+/// so this is much cheaper than [`Attribute::of`] where most attributes are none of ours.
+#[inline]
+pub fn key<'a>(field: &Field<'a>) -> &'a [u8] {
+    if let Wire::Len([0x0a, len @ 0..=0x7f, rest @ ..]) = field.value
+        && let Some(key) = rest.get(..usize::from(*len))
+    {
+        return key;
+    }
+    slow_key(field)
+}
+
+fn slow_key<'a>(field: &Field<'a>) -> &'a [u8] {
+    Attribute::of(*field).map(|attribute| attribute.key).unwrap_or_default()
+}
+
 /// An attribute's value.
 #[derive(Clone, Copy, Debug)]
 pub enum AnyValue<'a> {

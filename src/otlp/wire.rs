@@ -33,8 +33,8 @@ impl WireType {
     }
 }
 
-/// Reads a varint at `at`: its value and the offset behind it. `None` if it is cut off or longer
-/// than ten bytes.
+/// Reads a varint at `at`: its value and the offset behind it. `None` if it is cut off, longer
+/// than ten bytes or larger than 64 bits.
 #[inline]
 pub fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let first = *bytes.get(at)?;
@@ -49,7 +49,8 @@ fn long_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     for (k, byte) in bytes.get(at..)?.iter().take(VARINT_MAX).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * k);
         if byte & 0x80 == 0 {
-            return Some((value, at + k + 1));
+            // Of the tenth byte only one bit is left in a number of 64.
+            return (k + 1 < VARINT_MAX || *byte < 2).then_some((value, at + k + 1));
         }
     }
     None
@@ -112,20 +113,34 @@ pub fn put_fixed32_field(out: &mut Vec<u8>, number: u32, value: u32) {
 
 /// Appends a message field whose body `write` appends; the length prefix is minimal.
 pub fn put_message_field(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    put_tag(out, number, WireType::Len);
-    let start = out.len();
+    let start = begin_message(out, number);
     write(out);
+    end_message(out, start);
+}
+
+/// Begins a length-delimited field whose length is not known yet. What follows is its body, up to
+/// [`end_message`] with the returned offset.
+#[inline]
+pub fn begin_message(out: &mut Vec<u8>, number: u32) -> usize {
+    put_tag(out, number, WireType::Len);
+    // Room for a length below 128, as most are; a longer one moves the body.
+    out.push(0);
+    out.len()
+}
+
+/// Ends the field whose body began at `start`: writes its length in the fewest bytes.
+#[inline]
+pub fn end_message(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;
-    let prefix = varint_len(len as u64);
-    out.resize(out.len() + prefix, 0);
-    out.copy_within(start..start + len, start + prefix);
-    let mut rest = len as u64;
-    for byte in out.iter_mut().skip(start).take(prefix) {
-        *byte = rest as u8 | 0x80;
-        rest >>= 7;
+    let more = varint_len(len as u64) - 1;
+    if more > 0 {
+        out.resize(out.len() + more, 0);
+        out.copy_within(start..start + len, start + more);
     }
-    if let Some(last) = out.get_mut(start + prefix - 1) {
-        *last &= 0x7f;
+    let (mut rest, last) = (len as u64, start + more - 1);
+    for (k, byte) in out.iter_mut().enumerate().take(last + 1).skip(start - 1) {
+        *byte = rest as u8 & 0x7f | if k < last { 0x80 } else { 0 };
+        rest >>= 7;
     }
 }
 
@@ -299,6 +314,11 @@ mod tests {
     fn a_varint_of_eleven_bytes_is_refused_and_a_padded_one_read() {
         assert_eq!(varint(&[0x80; 11], 0), None);
         assert_eq!(varint(&[0x81, 0x80, 0x00], 0), Some((1, 3)));
+        let mut largest = [0xff; 10];
+        largest[9] = 1;
+        assert_eq!(varint(&largest, 0), Some((u64::MAX, 10)));
+        largest[9] = 2;
+        assert_eq!(varint(&largest, 0), None);
     }
 
     #[test]

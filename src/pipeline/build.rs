@@ -6,7 +6,7 @@ use super::entry::{Entry, Fork, Leading, Next};
 use super::exits::Exits;
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::processors::Built;
 use crate::telemetry::Registry;
@@ -14,7 +14,7 @@ use crate::{exporters, limits, processors, receivers};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// A running graph.
@@ -24,6 +24,7 @@ pub struct Graph {
     entries: Vec<Arc<Entry>>,
     tasks: Vec<JoinHandle<()>>,
     deliveries: Vec<Arc<Delivery>>,
+    stop_waiting: CancellationToken,
 }
 
 /// An open listener: what speaks there, and its address.
@@ -41,6 +42,7 @@ impl Graph {
             entries: vec![],
             tasks: vec![],
             deliveries: vec![],
+            stop_waiting: CancellationToken::new(),
         };
         let exits = graph.start_exporters(document, registry, &mut errors);
         for pipeline in &document.pipelines {
@@ -81,9 +83,12 @@ impl Graph {
         for task in self.tasks {
             let _ = task.await;
         }
+        self.stop_waiting.cancel();
+        let mut draining = JoinSet::new();
         for delivery in self.deliveries {
-            delivery.drain().await;
+            draining.spawn(async move { delivery.drain().await });
         }
+        draining.join_all().await;
     }
 
     fn start_exporters(
@@ -100,7 +105,9 @@ impl Graph {
             let setup = exporters::Setup { id, registry };
             match (kind.build)(&configured.section, &setup) {
                 Ok(exporter) => {
-                    let delivery = Delivery::start(id, exporter, &configured.section, registry);
+                    let settings = Settings::of(&configured.section);
+                    let stop = self.stop_waiting.clone();
+                    let delivery = Delivery::start(id, exporter, settings, registry, stop);
                     let delivery = Arc::new(delivery);
                     self.deliveries.push(delivery.clone());
                     started.push((configured.id.clone(), delivery));

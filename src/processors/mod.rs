@@ -15,8 +15,12 @@ use crate::verdict::Verdict;
 use std::sync::Arc;
 
 mod baggage;
+mod memory;
+mod names;
 mod orphans;
 mod sensitive;
+#[cfg(test)]
+mod tests;
 
 /// All processors, in reading order.
 pub const LIST: &[Kind] = &[sensitive::KIND, baggage::KIND, orphans::KIND];

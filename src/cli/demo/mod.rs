@@ -68,7 +68,9 @@ fn beside(left: &str, right: &str) -> String {
     let (mut left, mut right) = (left.lines(), right.lines());
     loop {
         let row = (left.next(), right.next());
-        let (Some(_), _) | (_, Some(_)) = row else { return out };
+        if row == (None, None) {
+            return out;
+        }
         let (l, r) = (row.0.unwrap_or_default(), row.1.unwrap_or_default());
         let pad = COLUMN.saturating_sub(l.chars().count());
         out.push_str(&format!("{l}{:pad$} │ {r}\n", ""));

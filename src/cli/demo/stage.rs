@@ -2,7 +2,7 @@
 
 use super::super::client::client;
 use crate::batch::{Batch, Signal};
-use crate::config::{Document, Section, World, load};
+use crate::config::{Document, Section, World};
 use crate::exporters::{Outcome, Payload};
 use crate::intake::{Consumer, Intake};
 use crate::pipeline::{Graph, catalog::catalog};
@@ -43,8 +43,8 @@ pub async fn play(requests: &[Bytes]) -> Result<Vec<Bytes>, String> {
     let receiver = backend.start(stop.clone()).await?;
     let address = receiver.listeners.first().ok_or("the demo's backend has no listener")?.1;
     let yaml = format!("yaml:{}", CONFIG.replace("SINK", &address.to_string()));
-    let root = load(&[yaml], &[], &World::system()).map_err(|e| e.to_string())?;
-    let document = Document::check(&root, &catalog()).map_err(|e| e.to_string())?;
+    let document = Document::load(&[yaml], &[], &World::system(), &catalog());
+    let document = document.map_err(|problems| problems.to_string())?;
     let graph = Graph::start(&document, &Registry::default()).await;
     let graph = graph.map_err(|errors| errors.join("; "))?;
     let entrance = graph.listeners().next().ok_or("the demo's spanloom has no listener")?.1;
@@ -63,7 +63,9 @@ pub async fn send(endpoint: &str, requests: &[Bytes]) -> Result<(), String> {
         let payload = Payload { signal: Signal::Traces, segments, items: 1 };
         match client.send(payload).await {
             Outcome::Delivered { .. } => {}
-            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => return Err(reason),
+            Outcome::Retry { reason, .. }
+            | Outcome::TooLarge { reason }
+            | Outcome::Refused { reason } => return Err(reason),
         }
     }
     Ok(())

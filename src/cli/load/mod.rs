@@ -125,7 +125,9 @@ async fn work(options: Options, client: Arc<dyn Exporter>, worker: usize) -> See
                 seen.rejected += rejected;
                 seen.latencies.push(clock::now().since(sent).as_micros() as u64);
             }
-            Outcome::Retry { reason, .. } | Outcome::Refused { reason } => {
+            Outcome::Retry { reason, .. }
+            | Outcome::TooLarge { reason }
+            | Outcome::Refused { reason } => {
                 seen.failed += shape.spans as u64;
                 seen.last_error = Some(reason);
                 tokio::time::sleep(Duration::from_millis(100)).await;

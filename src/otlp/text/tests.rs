@@ -23,7 +23,8 @@ span 1/a1 "chat gpt-4o" kind=client 0..900ms status=error:"boom" n=523 list=["a"
   link 2/b1 k="v"
   link -/- trace_state="a=b" flags=0x1 dropped_attributes=5 k=null
 span 1/a2 parent=a1 "tool" 1500us..2s trace_state="x=y" flags=0x300 status=unset m={"k":{"l":[]}}
-span x0102/x03 parent=0 kind=17 -..unix:1 status=ok dropped_attributes=1 dropped_events=2 dropped_links=3
+span x0102/x03 parent=0 kind=17 -..unix:1 status=ok
+span 2/c1 dropped_attributes=1 dropped_events=2 dropped_links=3
 span -/- "kind"=1 "a key\n"="\"\\\u001b" d=1.0 e=1e300 f=-0.5 nan=NaN inf=-inf b=0x00ff empty=0x
 scope -
 resource -

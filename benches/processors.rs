@@ -1,0 +1,151 @@
+//! What each step of a trace pipeline costs per span: the check at the door and each processor.
+//!
+//! The payload is agent-shaped: 100 spans of about 540 bytes in traces of ten, nine attributes,
+//! every third span with a prompt event and one that stays, each root with baggage. Rates are in
+//! spans: `cargo bench --bench processors`.
+
+use bytes::Bytes;
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::Event;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use spanloom::batch::{Batch, Signal};
+use spanloom::config::Section;
+use spanloom::moment::Moment;
+use spanloom::processors::{Built, LIST, Out, Setup};
+use spanloom::telemetry::Registry;
+
+const SPANS: usize = 100;
+const PROMPT: &str = "What is the weather in Paris, for alice@example.com? ";
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn parse(bencher: Bencher<'_, '_>) {
+    let bytes = payload();
+    bencher.counter(ItemsCount::new(SPANS)).bench(|| {
+        Batch::parse(Signal::Traces, black_box(bytes.clone()), Moment::default()).map(|b| b.items())
+    });
+}
+
+#[divan::bench(args = ["sensitive", "baggage", "orphans"])]
+fn one(bencher: Bencher<'_, '_>, name: &str) {
+    run(bencher, &[name]);
+}
+
+#[divan::bench]
+fn all_three(bencher: Bencher<'_, '_>) {
+    run(bencher, &["sensitive", "baggage", "orphans"]);
+}
+
+/// Passes the payload through these processors with their defaults.
+fn run(bencher: Bencher<'_, '_>, names: &[&str]) {
+    let mut processors: Vec<Built> = names.iter().map(|name| built(name)).collect();
+    let batch = Batch::parse(Signal::Traces, payload(), Moment::default()).expect("well-formed");
+    bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {
+        let mut batches = vec![black_box(batch.clone())];
+        for processor in &mut processors {
+            let mut out = Out::default();
+            for batch in batches {
+                match processor {
+                    Built::Stateless(p) => p.process(batch, Moment::default(), &mut out),
+                    Built::Stateful(p) => p.process(batch, Moment::default(), &mut out),
+                }
+            }
+            batches = out.take();
+        }
+        batches
+    });
+}
+
+fn built(name: &str) -> Built {
+    let kind = LIST.iter().find(|kind| kind.component.name == name).expect("in the list");
+    let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults are valid");
+    let registry = Registry::default();
+    let setup = Setup { id: name, pipeline: "traces", signal: Signal::Traces, registry: &registry };
+    (kind.build)(&section, &setup)
+}
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    let value = Some(AnyValue { value: Some(value) });
+    KeyValue { key: key.into(), value, ..Default::default() }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.into()))
+}
+
+fn int(key: &str, value: i64) -> KeyValue {
+    attribute(key, Value::IntValue(value))
+}
+
+fn payload() -> Bytes {
+    let resource =
+        Resource { attributes: vec![text("service.name", "planner")], ..Default::default() };
+    let scope = InstrumentationScope { name: "openai_v2".into(), ..Default::default() };
+    let scope_spans = ScopeSpans {
+        scope: Some(scope),
+        spans: (0..SPANS).map(span).collect(),
+        ..Default::default()
+    };
+    let resource_spans = ResourceSpans {
+        resource: Some(resource),
+        scope_spans: vec![scope_spans],
+        ..Default::default()
+    };
+    let request = ExportTraceServiceRequest { resource_spans: vec![resource_spans] };
+    Bytes::from(request.encode_to_vec())
+}
+
+fn span(n: usize) -> Span {
+    let (root, role) = (n % 10 == 0, n % 3);
+    let start = 1_780_000_000_000_000_000 + n as u64 * 1000;
+    let mut attributes = vec![
+        text("gen_ai.operation.name", ["chat", "execute_tool", "invoke_agent"][role]),
+        text("gen_ai.provider.name", "openai"),
+        text("gen_ai.request.model", "gpt-4o-2024-08-06"),
+        text("gen_ai.response.id", "chatcmpl-9J3uIL87gldCFtiIbyaOvTeYBRA3l"),
+        int("gen_ai.usage.input_tokens", 523),
+        int("gen_ai.usage.output_tokens", 97),
+        text("server.address", "api.openai.com"),
+        int("server.port", 443),
+    ];
+    if root {
+        let baggage = "user.id=alice,session.id=9f0f3f2e-8f0c-4c2f-a2a5-1234567890ab,tenant=acme";
+        attributes.push(text("baggage", baggage));
+    }
+    Span {
+        trace_id: [7u64.to_be_bytes(), (1 + n as u64 / 10).to_be_bytes()].concat(),
+        span_id: (1 + n as u64).to_be_bytes().to_vec(),
+        parent_span_id: if root { vec![] } else { (n as u64).to_be_bytes().to_vec() },
+        name: ["chat gpt-4o", "execute_tool get_weather", "invoke_agent planner"][role].into(),
+        kind: 1 + role as i32,
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 900_000,
+        attributes,
+        events: if role == 0 { events(start) } else { vec![] },
+        ..Default::default()
+    }
+}
+
+fn events(start: u64) -> Vec<Event> {
+    let prompt: String = PROMPT.chars().cycle().take(318).collect();
+    let event = |time_unix_nano, name: &str, attributes| Event {
+        time_unix_nano,
+        name: name.into(),
+        attributes,
+        ..Default::default()
+    };
+    let mark = attribute("sensitive", Value::BoolValue(true));
+    vec![
+        event(start, "gen_ai.content.prompt", vec![text("gen_ai.prompt", &prompt), mark]),
+        event(start + 5, "retry", vec![int("attempt", 2)]),
+    ]
+}

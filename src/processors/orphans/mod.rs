@@ -1,0 +1,377 @@
+//! `orphans`: tags the spans at which a trace is torn.
+//!
+//! What is said, and when. Spans pass at once and arrive child-first, so nothing is said of a
+//! parent that may still come:
+//!
+//! - `tool_call_root`: a span without parent (or with an all-zero one) that executes a tool. Its
+//!   role decides, so it is certain when the span passes.
+//! - `mid_sequence_root`: a second span without parent in one trace. The root that started first
+//!   is the trace's, and the others are tagged. A later batch may bring a still earlier root; the
+//!   one that passed cannot be tagged any more and is counted in `spanloom_orphans_late`.
+//! - `missing_parent`, status `pending`: a span whose parent has not passed, although its trace's
+//!   root passed at least `settle` ago, the span ended before the root did, and the memory
+//!   reaches back to the trace's first span. On an intact trace this takes an exporter that is
+//!   more than `settle` later than the root's and brings the child in an earlier batch than the
+//!   parent. Spans that pass before their root are never tagged so.
+//!
+//! Not tagged: spans of kind SERVER (their caller may not be instrumented), with a link to another
+//! trace, or CONSUMER spans with any link: these are deliberate beginnings.
+//!
+//! Tags are attributes: `app.agent.orphan.signature` (the weightiest), `.signatures` (all),
+//! `.status`, `.evidence` (what the finding rests on: `span_role`, `trace_id` or `parent_id`) and
+//! `.cause` where it is known. Nothing is dropped, moved or rewritten. The memory is bounded in
+//! traces, ids and time.
+//!
+//! Absent here: holding heads until their parents had time to come, joining fragments of
+//! different traces, gaps, over-merged traces, links and rewriting.
+
+mod head;
+mod seen;
+
+use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
+use super::names::Names;
+use super::{Built, Kind, Out, Setup, Stateful};
+use crate::batch::{Batch, Signal};
+use crate::config::catalog::{Class, no_check};
+use crate::config::{Component, Key, Section};
+use crate::limits;
+use crate::moment::Moment;
+use crate::otlp::edit::Edits;
+use crate::otlp::fields::{scope_group, span};
+use crate::otlp::wire::Message;
+use crate::otlp::write::{put_text_attribute, put_texts_attribute};
+use crate::telemetry::Counter;
+use head::{Head, Role, Tell};
+use seen::Seen;
+use smallvec::SmallVec;
+use std::time::Duration;
+
+const KEYS: &[Key] = &[
+    Key::text("prefix", "app.agent", "what the names of attributes written here begin with"),
+    Key::duration(
+        "settle",
+        limits::ORPHAN_SETTLE,
+        "time behind a trace's root after which a parent that never came is missing",
+    ),
+    Key::int("limit_traces", limits::ORPHAN_TRACES, 1..=1 << 24, "traces that are remembered"),
+    Key::int("limit_spans", limits::ORPHAN_SPANS, 2..=1 << 28, "span ids that are remembered"),
+    Key::duration("ttl", limits::TRACE_TTL, "how long a silent trace is remembered"),
+];
+
+const SAMPLE: &str = "\
+# of the attributes that tag a span
+prefix: app.agent
+# time behind a trace's root after which a parent that never came is missing
+settle: 15s
+# the memory of traces and span ids
+limit_traces: 50000
+limit_spans: 500000
+ttl: 10m
+";
+
+/// The entry in the catalogue.
+pub const KIND: Kind = Kind {
+    component: Component {
+        class: Class::Processor,
+        name: "orphans",
+        aliases: &[],
+        about: "tags the spans at which a trace is torn",
+        sample: SAMPLE,
+        signals: &["traces"],
+        keys: KEYS,
+        check: no_check,
+    },
+    build: |section, setup| Built::Stateful(Box::new(Orphans::new(section, setup))),
+};
+
+/// Heads that wait for the rest of their batch.
+const WAITING_MAX: usize = 4096;
+
+/// What is wrong at a head, the weightiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signature {
+    ToolCallRoot,
+    MidSequenceRoot,
+    MissingParent,
+}
+
+impl Signature {
+    const ALL: [Signature; 3] =
+        [Signature::ToolCallRoot, Signature::MidSequenceRoot, Signature::MissingParent];
+
+    fn name(self) -> &'static str {
+        match self {
+            Signature::ToolCallRoot => "tool_call_root",
+            Signature::MidSequenceRoot => "mid_sequence_root",
+            Signature::MissingParent => "missing_parent",
+        }
+    }
+
+    fn evidence(self) -> &'static str {
+        match self {
+            Signature::ToolCallRoot => "span_role",
+            Signature::MidSequenceRoot => "trace_id",
+            Signature::MissingParent => "parent_id",
+        }
+    }
+}
+
+/// What is remembered of a trace.
+#[derive(Clone, Copy, Default)]
+struct Trace {
+    root: Option<Root>,
+    /// The number of the half of [`Seen`] at the trace's first span.
+    since: Option<u64>,
+}
+
+/// The root that started first.
+#[derive(Clone, Copy)]
+struct Root {
+    span: u64,
+    start: u64,
+    end: u64,
+    /// When it passed.
+    passed: Duration,
+}
+
+/// A span to be judged once its batch is read.
+struct Waiting<'a> {
+    message: Message<'a>,
+    trace: u128,
+    span: u64,
+    /// `None` for a root.
+    parent: Option<u64>,
+    head: Head,
+}
+
+/// The ids of a span.
+#[derive(Default)]
+struct Ids<'a> {
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    parent: Option<u64>,
+}
+
+/// The names of the tags.
+struct Tags {
+    signature: String,
+    signatures: String,
+    status: String,
+    cause: String,
+    evidence: String,
+}
+
+/// The processor.
+struct Orphans {
+    tags: Tags,
+    tells: Names<Tell>,
+    settle: Duration,
+    traces: Memory<Trace>,
+    seen: Seen,
+    edits: Edits,
+    /// In the order of [`Signature::ALL`].
+    found: Vec<Counter>,
+    late: Counter,
+}
+
+impl Orphans {
+    fn new(section: &Section, setup: &Setup<'_>) -> Orphans {
+        let tag = |name: &str| format!("{}.orphan.{name}", section.text("prefix"));
+        let found = |signature: &Signature| {
+            let help = "Spans tagged as orphans, by their weightiest signature.";
+            setup.counter("spanloom_orphans_found", help, &[("signature", signature.name())])
+        };
+        let late = "Second roots that had passed before the trace's own root came.";
+        Orphans {
+            tells: head::tells(&tag("signature")),
+            tags: Tags {
+                signature: tag("signature"),
+                signatures: tag("signatures"),
+                status: tag("status"),
+                cause: tag("cause"),
+                evidence: tag("evidence"),
+            },
+            settle: section.duration("settle"),
+            traces: memory(section, setup),
+            seen: Seen::new(section.count("limit_spans")),
+            edits: Edits::default(),
+            found: Signature::ALL.iter().map(found).collect(),
+            late: setup.counter("spanloom_orphans_late", late, &[]),
+        }
+    }
+
+    /// Learns from one scope group's spans; those that may be orphans are left in `waiting`.
+    fn learn<'a>(&mut self, spans: Message<'a>, now: Moment, waiting: &mut Vec<Waiting<'a>>) {
+        // Spans of one trace mostly stand together, so the table is asked once per run.
+        let (mut current, mut settled) = (0, false);
+        for message in spans.messages(scope_group::ITEMS) {
+            let ids = Ids::read(message);
+            let (Some(trace), Some(span)) = (trace_key(ids.trace_id), span_key(ids.span_id)) else {
+                continue;
+            };
+            if trace != current {
+                (current, settled) = (trace, self.enter(trace, now));
+            }
+            self.seen.insert(trace, span);
+            if ids.parent.is_none() || settled {
+                let mut head = Head::default();
+                if ids.parent.is_none() {
+                    head = Head::read(message, ids.trace_id, &self.tells);
+                    self.root(trace, span, &head, now);
+                }
+                waiting.push(Waiting { message, trace, span, parent: ids.parent, head });
+            }
+            if waiting.len() >= WAITING_MAX {
+                self.judge(waiting, now);
+            }
+        }
+    }
+
+    /// Notes that spans of `trace` pass. Yields whether all parents in it should have come.
+    fn enter(&mut self, trace: u128, now: Moment) -> bool {
+        let number = self.seen.number();
+        let known = self.traces.update(trace, now, |known| {
+            known.since = known.since.or(Some(number));
+            *known
+        });
+        let settled = known.root.is_some_and(|r| r.passed + self.settle <= now.monotonic);
+        settled && known.since.is_some_and(|since| self.seen.reaches_back_to(since))
+    }
+
+    /// Notes a root. The one that started first stays.
+    fn root(&mut self, trace: u128, span: u64, head: &Head, now: Moment) {
+        let root = Root { span, start: head.start, end: head.end, passed: now.monotonic };
+        let earlier = self.traces.update(trace, now, |known| match known.root {
+            Some(before) if before.span == span || before.start <= root.start => None,
+            before => {
+                known.root = Some(root);
+                before
+            }
+        });
+        if earlier.is_some_and(|before| before.passed != now.monotonic) {
+            self.late.add(1);
+        }
+    }
+
+    /// Tags those of the waiting spans that are orphans.
+    fn judge(&mut self, waiting: &mut Vec<Waiting<'_>>, now: Moment) {
+        for mut span in waiting.drain(..) {
+            let root = self.traces.get(span.trace, now).and_then(|trace| trace.root);
+            let mut found: SmallVec<[Signature; 3]> = SmallVec::new();
+            match span.parent {
+                None => {
+                    if root.is_some_and(|root| root.span != span.span) {
+                        found.push(Signature::MidSequenceRoot);
+                    }
+                    if span.head.role == Some(Role::Tool) {
+                        found.insert(0, Signature::ToolCallRoot);
+                    }
+                }
+                Some(parent) if !self.seen.contains(span.trace, parent) => {
+                    let id = Ids::read(span.message).trace_id;
+                    span.head = Head::read(span.message, id, &self.tells);
+                    if root.is_some_and(|root| span.head.end <= root.end) {
+                        if span.head.role == Some(Role::Tool) {
+                            found.push(Signature::ToolCallRoot);
+                        }
+                        found.push(Signature::MissingParent);
+                    }
+                }
+                Some(_) => {}
+            }
+            if !span.head.is_legitimate() && !span.head.tagged {
+                self.tag(&span, &found);
+            }
+        }
+    }
+
+    fn tag(&mut self, span: &Waiting<'_>, found: &[Signature]) {
+        let Some(signature) = found.first() else {
+            return;
+        };
+        let (status, cause) = match (span.parent, signature) {
+            (Some(_), _) => ("pending", Some(span.head.parent_cause())),
+            (None, Signature::MidSequenceRoot) => ("unresolved", span.head.root_cause()),
+            (None, _) => ("unresolved", None),
+        };
+        let tags = &self.tags;
+        self.edits.append(span.message, |out| {
+            let mut put = |key: &str, value: &str| {
+                put_text_attribute(out, span::ATTRIBUTES, key.as_bytes(), value.as_bytes());
+            };
+            put(&tags.signature, signature.name());
+            put(&tags.status, status);
+            put(&tags.evidence, signature.evidence());
+            if let Some(cause) = cause {
+                put(&tags.cause, cause);
+            }
+            let names = found.iter().map(|signature| signature.name());
+            put_texts_attribute(out, span::ATTRIBUTES, tags.signatures.as_bytes(), names);
+        });
+        if let Some(counter) = self.found.get(*signature as usize) {
+            counter.add(1);
+        }
+    }
+}
+
+impl<'a> Ids<'a> {
+    /// The ids of `span`. Writers put them first, so the walk mostly ends behind them; a span
+    /// that seems to have no parent is walked to its end.
+    #[inline]
+    fn read(span: Message<'a>) -> Ids<'a> {
+        let mut ids = Ids::default();
+        for field in span.fields() {
+            match field.number {
+                span::TRACE_ID => ids.trace_id = field.bytes(),
+                span::SPAN_ID => ids.span_id = field.bytes(),
+                span::PARENT_SPAN_ID => ids.parent = span_key(field.bytes()),
+                span::TRACE_STATE => {}
+                _ if ids.parent.is_some()
+                    && !ids.trace_id.is_empty()
+                    && !ids.span_id.is_empty() =>
+                {
+                    break;
+                }
+                _ => {}
+            }
+        }
+        ids
+    }
+}
+
+fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
+    let forgotten = |cause| {
+        let help = "Traces of which nothing is known any more, by cause.";
+        setup.counter("spanloom_orphans_forgotten_traces", help, &[("cause", cause)])
+    };
+    let gauges = Gauges {
+        traces: setup.gauge("spanloom_orphans_traces", "Traces that are remembered.", &[]),
+        evicted: forgotten("evicted"),
+        expired: forgotten("expired"),
+    };
+    let bounds = Bounds {
+        traces: section.count("limit_traces"),
+        bytes: usize::MAX,
+        ttl: section.duration("ttl"),
+    };
+    Memory::new(bounds, gauges, |_| 0)
+}
+
+impl Stateful for Orphans {
+    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
+        self.traces.expire(now);
+        if batch.signal() == Signal::Traces {
+            let mut waiting = vec![];
+            for group in batch.request().resource_groups() {
+                for scope in group.scope_groups() {
+                    self.learn(scope.0, now, &mut waiting);
+                }
+            }
+            self.judge(&mut waiting, now);
+        }
+        out.pass(if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use crate::batch::Signal;
+use crate::processors::tests::{Bench, check};
+use proptest::prelude::*;
+
+/// The tags of a root, as they are written.
+fn tags(signature: &str, evidence: &str, cause: &str, signatures: &str) -> String {
+    let cause = match cause {
+        "" => String::new(),
+        cause => format!(" app.agent.orphan.cause=\"{cause}\""),
+    };
+    let status =
+        if evidence == "parent_id" || cause.contains("pending") { "pending" } else { "unresolved" };
+    format!(
+        "app.agent.orphan.signature=\"{signature}\" app.agent.orphan.status=\"{status}\" \
+         app.agent.orphan.evidence=\"{evidence}\"{cause} app.agent.orphan.signatures=[{signatures}]"
+    )
+}
+
+#[test]
+fn a_root_that_executes_a_tool_is_tagged() {
+    let tags = tags("tool_call_root", "span_role", "", "\"tool_call_root\"");
+    for role in [
+        r#"gen_ai.operation.name="execute_tool""#,
+        r#"openinference.span.kind="TOOL""#,
+        r#"traceloop.span.kind="tool""#,
+        r#"langfuse.observation.type="tool""#,
+    ] {
+        for parent in ["", " parent=0"] {
+            let before = format!("span 1/a1{parent} \"t\" 0..5ms {role}");
+            check("orphans", "{}", &before, &format!("{before} {tags}"));
+        }
+        let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+        bench.check_untouched(&format!("span 1/a1 parent=b1 \"t\" 0..5ms {role}"));
+    }
+}
+
+#[test]
+fn the_later_of_two_roots_of_a_trace_is_tagged() {
+    let second = tags("mid_sequence_root", "trace_id", "", "\"mid_sequence_root\"");
+    check(
+        "orphans",
+        "{}",
+        "span 1/a2 \"second\" 5ms..6ms\nspan 1/a1 \"first\" 0..9ms\nspan 2/a1 0..9ms",
+        &format!(
+            "span 1/a2 \"second\" 5ms..6ms {second}\nspan 1/a1 \"first\" 0..9ms\nspan 2/a1 0..9ms"
+        ),
+    );
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    bench.check_untouched("span 1/a1 0..9ms");
+    bench.check_untouched("span 1/a1 0..9ms");
+    let llm = tags("mid_sequence_root", "trace_id", "llm_root", "\"mid_sequence_root\"");
+    let chat = "span 1/a2 5ms..6ms gen_ai.operation.name=\"chat\"";
+    bench.check(chat, &format!("{chat} {llm}"));
+    let tool = "span 1/a3 5ms..6ms gen_ai.operation.name=\"execute_tool\"";
+    let both = "\"tool_call_root\",\"mid_sequence_root\"";
+    bench.check(tool, &format!("{tool} {}", tags("tool_call_root", "span_role", "", both)));
+    assert_eq!(bench.metric("spanloom_orphans_found", "signature=\"mid_sequence_root\""), 1);
+    assert_eq!(bench.metric("spanloom_orphans_found", "signature=\"tool_call_root\""), 1);
+    assert_eq!(bench.metric("spanloom_orphans_late", ""), 0);
+}
+
+#[test]
+fn a_second_root_that_passed_before_the_first_is_counted() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    bench.check_untouched("span 1/a2 5ms..6ms");
+    bench.wait(1);
+    bench.check_untouched("span 1/a1 0..9ms");
+    assert_eq!(bench.metric("spanloom_orphans_late", ""), 1);
+}
+
+#[test]
+fn deliberate_beginnings_are_not_tagged() {
+    for head in [
+        "kind=server gen_ai.operation.name=\"execute_tool\"",
+        "gen_ai.operation.name=\"execute_tool\"\n  link 2/b1",
+        "kind=consumer gen_ai.operation.name=\"execute_tool\"\n  link 1/b1",
+        "\"chat\" gen_ai.operation.name=\"chat\"",
+        "gen_ai.operation.name=\"execute_tool\" app.agent.orphan.signature=\"tool_call_root\"",
+    ] {
+        Bench::new(Signal::Traces, "orphans", "{}").check_untouched(&format!("span 1/a1 {head}"));
+    }
+}
+
+#[test]
+fn a_parent_that_never_came_is_missing_once_the_root_is_settled() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    bench.check_untouched("span 1/a3 parent=ff 3ms..4ms\nspan 1/a1 0..9ms");
+    bench.wait(14);
+    bench.check_untouched("span 1/a4 parent=ff 3ms..4ms");
+    bench.wait(1);
+    // A parent that was seen, one in the same batch, and a span that outlived the root.
+    bench.check_untouched("span 1/a5 parent=a1 3ms..4ms\nspan 1/a6 parent=a4 3ms..4ms");
+    bench.check_untouched("span 1/a7 parent=a8 3ms..4ms\nspan 1/a8 parent=a1 3ms..4ms");
+    bench.check_untouched("span 1/a9 parent=ff 3ms..10ms");
+    for (flags, cause) in
+        [("", "unknown"), (" flags=0x100", "pending_local"), (" flags=0x300", "remote_unseen")]
+    {
+        let span = format!("span 1/aa parent=ff 3ms..4ms{flags}");
+        let tags = tags("missing_parent", "parent_id", cause, "\"missing_parent\"");
+        bench.check(&span, &format!("{span} {tags}"));
+    }
+    let tool = "span 1/ab parent=ff 3ms..4ms gen_ai.operation.name=\"execute_tool\"";
+    let both = "\"tool_call_root\",\"missing_parent\"";
+    let tool_tags = tags("tool_call_root", "span_role", "unknown", both);
+    bench.check(tool, &format!("{tool} {}", tool_tags.replace("unresolved", "pending")));
+    bench.check_untouched("span 1/ac parent=ff 3ms..4ms kind=server flags=0x300");
+}
+
+#[test]
+fn nothing_is_called_missing_that_may_have_been_forgotten() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{limit_spans: 4}");
+    bench.check_untouched("span 1/a1 0..9ms");
+    bench.wait(20);
+    bench.check_untouched("span 2/a1 0..9ms\nspan 2/a2 parent=a1\nspan 2/a3 parent=a1");
+    bench.check_untouched("span 2/a4 parent=a1\nspan 2/a5 parent=a1");
+    bench.check_untouched("span 1/a3 parent=ff 3ms..4ms");
+}
+
+#[test]
+fn the_prefix_is_configurable() {
+    let span = "span 1/a1 gen_ai.operation.name=\"execute_tool\"";
+    let tags = tags("tool_call_root", "span_role", "", "\"tool_call_root\"");
+    let tags = tags.replace("app.agent", "x");
+    check("orphans", "prefix: x", span, &format!("{span} {tags}"));
+}
+
+#[test]
+fn spans_with_invalid_ids_pass() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    bench
+        .check_untouched("span -/- gen_ai.operation.name=\"execute_tool\"\nspan 0/0\nspan x01/x02");
+}
+
+proptest! {
+    #[test]
+    fn an_intact_trace_is_never_tagged(
+        parents in proptest::collection::vec(any::<proptest::sample::Index>(), 1..30),
+        order in any::<proptest::sample::Index>(),
+        cuts in proptest::collection::vec(any::<bool>(), 40),
+        waits in proptest::collection::vec(0u64..2, 40),
+    ) {
+        // Span n is a child of one before it, and lies within it in time; children pass first.
+        let count = parents.len() + 1;
+        let mut lines = vec!["span 1/1 \"root\" 0..1000ms".to_owned()];
+        for (n, parent) in parents.iter().enumerate() {
+            let parent = parent.index(n + 1) + 1;
+            let (start, end) = (n + 1, 1000 - (n + 1));
+            lines.push(format!("span 1/{:x} parent={parent:x} {start}ms..{end}ms", n + 2));
+        }
+        lines.reverse();
+        // The root may pass earlier than that, as if its process exported sooner.
+        if let Some(root) = lines.pop() {
+            lines.insert(order.index(count), root);
+        }
+        let mut bench = Bench::new(Signal::Traces, "orphans", "settle: 60s");
+        let mut batch = String::new();
+        for (line, (cut, wait)) in lines.iter().zip(cuts.iter().zip(waits)) {
+            batch += line;
+            batch.push('\n');
+            if *cut {
+                bench.check_untouched(&std::mem::take(&mut batch));
+                bench.wait(wait);
+            }
+        }
+        bench.check_untouched(&batch);
+    }
+}

@@ -1,0 +1,246 @@
+//! One connection: which HTTP it speaks, and how long it may stay.
+
+use super::keys::Settings;
+use super::port::Port;
+use super::reply::Reply;
+use super::watch::{Phase, Silence, Socket, Watch};
+use crate::limits;
+use ::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What every HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Steps of a connection's timer.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Serves `stream` until its client or its time is done. After `stop` it finishes the requests
+/// under way.
+pub(super) async fn serve(
+    stream: TcpStream,
+    port: Arc<Port>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    // Answers are one small write each.
+    let _ = stream.set_nodelay(true);
+    let first = timeout(port.settings.header_time, speaks_http2(&stream));
+    let http2 = tokio::select! {
+        first = first => first,
+        () = stop.cancelled() => return,
+    };
+    let Ok(Some(http2)) = http2 else { return };
+    let watch = Arc::<Watch>::default();
+    let socket = Socket { stream: TokioIo::new(stream), watch: watch.clone() };
+    let requests = Requests { port: port.clone(), watch: watch.clone() };
+    let limit = Limit::new(watch, stop, !http2);
+    match http2 {
+        true => serve_http2(socket, requests, limit, tasks, &port.settings).await,
+        false => serve_http1(socket, requests, limit, &port.settings).await,
+    }
+}
+
+/// Whether the client's first bytes are those of HTTP/2. `None` if it closes instead.
+async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut first).await.ok()?;
+        match first.get(..seen) {
+            None | Some([]) => return None,
+            Some(bytes) if bytes == PREFACE => return Some(true),
+            Some(bytes) if !PREFACE.starts_with(bytes) => return Some(false),
+            // The beginning of the preface, which does not go away by looking at it.
+            Some(_) => sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Hands requests to the port.
+struct Requests {
+    port: Arc<Port>,
+    watch: Arc<Watch>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Reply>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (port, serving) = (self.port.clone(), self.watch.serve());
+        Box::pin(async move {
+            let response = port.answer(request).await;
+            drop(serving);
+            Ok(response)
+        })
+    }
+}
+
+/// What a connection's timer says.
+enum Next {
+    /// It ended.
+    Ended,
+    /// It takes no more requests.
+    Finish,
+    /// It is cut.
+    Cut,
+}
+
+/// How long a connection may stay.
+struct Limit {
+    watch: Arc<Watch>,
+    stop: CancellationToken,
+    /// Whether bytes that are no request yet are the head of one. Of HTTP/1 only: HTTP/2 has
+    /// frames of other kinds, and pings to tell who is alive.
+    heads: bool,
+    silence: Silence,
+    age: Duration,
+    /// Time left for the requests under way, once no more are taken.
+    finishing: Option<Duration>,
+}
+
+impl Limit {
+    fn new(watch: Arc<Watch>, stop: CancellationToken, heads: bool) -> Limit {
+        let (silence, age) = (Silence::default(), Duration::ZERO);
+        Limit { watch, stop, heads, silence, age, finishing: None }
+    }
+
+    /// Waits until `connection` ends or something is to be done about it.
+    async fn next(&mut self, connection: impl Future<Output = ()>, settings: &Settings) -> Next {
+        let step = TICK.min(settings.header_time / 4).max(Duration::from_millis(1));
+        let mut ticks = interval(step);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        let mut connection = pin!(connection);
+        loop {
+            tokio::select! {
+                () = &mut connection => return Next::Ended,
+                () = self.stop.cancelled(), if self.finishing.is_none() => {
+                    self.finishing = Some(limits::LINGER_TIME);
+                    return Next::Finish;
+                }
+                _ = ticks.tick() => match self.tick(step, settings) {
+                    None => {}
+                    Some(next) => return next,
+                },
+            }
+        }
+    }
+
+    fn tick(&mut self, step: Duration, settings: &Settings) -> Option<Next> {
+        self.age += step;
+        let (phase, time) = self.silence.after(step, &self.watch);
+        if let Some(left) = &mut self.finishing {
+            *left = left.saturating_sub(step);
+            return left.is_zero().then_some(Next::Cut);
+        }
+        if self.heads && phase == Phase::Head && time >= settings.header_time {
+            return Some(Next::Cut);
+        }
+        if phase == Phase::Idle && settings.idle.is_some_and(|idle| time >= idle) {
+            self.finishing = Some(limits::LINGER_TIME);
+            return Some(Next::Finish);
+        }
+        if let Some((_, grace)) = settings.age.filter(|(age, _)| self.age >= *age) {
+            self.finishing = Some(grace);
+            return Some(Next::Finish);
+        }
+        None
+    }
+}
+
+async fn serve_http1(socket: Socket, requests: Requests, mut limit: Limit, settings: &Settings) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .keep_alive(settings.keep_alive)
+        .max_headers(limits::HEADERS)
+        .max_header_size(limits::HEADER_BYTES);
+    let mut connection = builder.serve_connection(socket, requests);
+    loop {
+        let ended = poll_fn(|context| connection.poll_without_shutdown(context));
+        let ended = async {
+            // Errors are the client's: it has been answered, or it is gone.
+            let _ = ended.await;
+        };
+        match limit.next(ended, settings).await {
+            Next::Ended => break,
+            Next::Finish => Pin::new(&mut connection).graceful_shutdown(),
+            Next::Cut => return,
+        }
+    }
+    if limit.finishing.is_none() {
+        let stream = connection.into_parts().io.stream.into_inner();
+        let _ = timeout(limits::CLOSE_TIME, linger(stream)).await;
+    }
+}
+
+/// Closes in a way that lets the client read its answer: a socket that is closed with bytes
+/// unread resets the connection, and the answer with it.
+async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    let mut unread = vec![0; 16 << 10];
+    let mut left = limits::CLOSE_BYTES;
+    while left > 0 {
+        match stream.read(&mut unread).await? {
+            0 => break,
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
+
+/// Spawns the tasks of HTTP/2 streams so that the receiver's end waits for them.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+async fn serve_http2(
+    socket: Socket,
+    requests: Requests,
+    mut limit: Limit,
+    tasks: TaskTracker,
+    settings: &Settings,
+) {
+    let mut builder = http2::Builder::new(Tasks(tasks));
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
+        .max_frame_size(limits::HTTP2_FRAME)
+        .max_concurrent_streams(settings.streams)
+        .max_header_list_size(limits::HEADER_BYTES as u32)
+        .keep_alive_interval(settings.ping)
+        .keep_alive_timeout(settings.ping_timeout);
+    let mut connection = pin!(builder.serve_connection(socket, requests));
+    loop {
+        let ended = async {
+            // Errors are the client's: it has been answered, or it is gone.
+            let _ = connection.as_mut().await;
+        };
+        match limit.next(ended, settings).await {
+            Next::Ended | Next::Cut => return,
+            Next::Finish => connection.as_mut().graceful_shutdown(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The listening sockets: binding them, and accepting whatever happens.
+
+use super::connection;
+use super::counts::Connections;
+use super::keys::Settings;
+use super::port::Port;
+use crate::config::Endpoint;
+use crate::limits;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::{TcpListener, lookup_host};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Binds the endpoint of `settings`. The error is a sentence.
+pub(super) async fn bind(settings: &Settings) -> Result<TcpListener, String> {
+    let endpoint = &settings.endpoint;
+    let failed = |error: io::Error| {
+        let name = settings.protocol.name();
+        let help = match error.kind() {
+            ErrorKind::AddrInUse => "; another process listens there",
+            ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+            ErrorKind::AddrNotAvailable => "; no interface has this address",
+            _ => "",
+        };
+        format!("cannot listen on {endpoint} for {name}: {error}{help}")
+    };
+    let addresses = addresses(endpoint).await.map_err(failed)?;
+    TcpListener::bind(&addresses[..]).await.map_err(failed)
+}
+
+/// The addresses that an endpoint may mean, the first choice first.
+async fn addresses(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+    let port = endpoint.port_or(0);
+    let at = |address: IpAddr| SocketAddr::new(address, port);
+    Ok(match endpoint.host.as_str() {
+        // One address, whatever the machine's host table says: an agent is told 127.0.0.1.
+        "localhost" => vec![at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())],
+        "" => vec![at(Ipv6Addr::UNSPECIFIED.into()), at(Ipv4Addr::UNSPECIFIED.into())],
+        host => lookup_host((host, port)).await?.collect(),
+    })
+}
+
+/// Accepts connections until `stop`. Errors of accepting never end it: the machine may be out of
+/// file descriptors now and have them again in a moment.
+pub(super) async fn accept(
+    listener: TcpListener,
+    port: Arc<Port>,
+    counts: Connections,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let counts = Arc::new(counts);
+    loop {
+        let accepted = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = stop.cancelled() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                counts.failed.add(1);
+                if !is_the_clients(&error) {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(limits::ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        let open = Open::new(counts.clone());
+        let serving = connection::serve(stream, port.clone(), stop.clone(), tasks.clone());
+        tasks.spawn(async move {
+            serving.await;
+            drop((open, slot));
+        });
+    }
+}
+
+/// Whether a failed accept is about one connection, which is gone, and not about the machine.
+fn is_the_clients(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Counts a connection as open until dropped, also if its task dies.
+struct Open(Arc<Connections>);
+
+impl Open {
+    fn new(counts: Arc<Connections>) -> Open {
+        counts.open.add(1);
+        Open(counts)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.add(-1);
+    }
+}

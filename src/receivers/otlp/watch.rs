@@ -1,0 +1,129 @@
+//! A connection's silence: whether it waits for a request, sends the head of one, or is served.
+//!
+//! hyper bounds the time for a head by the same timer as the silence between two requests, so
+//! one cannot be short without cutting off clients that export once a minute. Hence this.
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing since the last request.
+    #[default]
+    Idle,
+    /// Bytes came since the last request, and no request yet.
+    Head,
+    /// A request is under way.
+    Busy,
+}
+
+/// Shared by a connection's socket, its service and its timer.
+#[derive(Default)]
+pub(super) struct Watch {
+    active: AtomicUsize,
+    begun: AtomicUsize,
+    heard: AtomicBool,
+}
+
+/// A request under way, until dropped.
+pub(super) struct Serving(Arc<Watch>);
+
+impl Watch {
+    pub(super) fn serve(self: &Arc<Watch>) -> Serving {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Serving(self.clone())
+    }
+
+    /// The phase, and the number of requests so far.
+    fn look(&self) -> (Phase, usize) {
+        let phase = match self.active.load(Ordering::Relaxed) {
+            0 if self.heard.load(Ordering::Relaxed) => Phase::Head,
+            0 => Phase::Idle,
+            _ => Phase::Busy,
+        };
+        (phase, self.begun.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.heard.store(false, Ordering::Relaxed);
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a connection has been in its phase, in steps of a timer.
+#[derive(Default)]
+pub(super) struct Silence {
+    last: (Phase, usize),
+    time: Duration,
+}
+
+impl Silence {
+    /// To be called every `step`: the phase and the time in it.
+    pub(super) fn after(&mut self, step: Duration, watch: &Watch) -> (Phase, Duration) {
+        let now = watch.look();
+        self.time = if now == self.last { self.time + step } else { Duration::ZERO };
+        self.last = now;
+        (now.0, self.time)
+    }
+}
+
+/// A socket that tells its watch when bytes arrive.
+pub(super) struct Socket {
+    pub(super) stream: TokioIo<TcpStream>,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl Read for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if polled.is_ready() {
+            self.watch.heard.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+}
