@@ -20,6 +20,24 @@ impl PartialEq for Expr {
     }
 }
 
+impl Expr {
+    /// Calls `seen` with the words of every path in it.
+    pub(super) fn each_path(&self, seen: &mut impl FnMut(&[String])) {
+        match &self.node {
+            Node::Path(words) => seen(words),
+            Node::List(list) | Node::Call(_, list) | Node::And(list) | Node::Or(list) => {
+                list.iter().for_each(|part| part.each_path(seen));
+            }
+            Node::Index(of, _) | Node::Not(of) => of.each_path(seen),
+            Node::Math(left, _, right) | Node::Compare(left, _, right) => {
+                left.each_path(seen);
+                right.each_path(seen);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What an expression is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {

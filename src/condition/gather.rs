@@ -5,8 +5,8 @@
 
 use super::paths::{Access, Level};
 use super::value::Value;
-use crate::otlp::fields::{key_value, span, status};
-use crate::otlp::view::{AnyValue, Attribute};
+use crate::otlp::fields::{span, status};
+use crate::otlp::view::{self, AnyValue, Attribute};
 use crate::otlp::wire::{Field, Message};
 use std::borrow::Cow;
 
@@ -146,8 +146,7 @@ impl Wanted {
     /// Of two attributes with one key, the first counts.
     #[inline]
     fn attribute<'a>(&self, row: &mut Row<'a>, field: Field<'a>) {
-        let key = field.message().and_then(|message| message.field(key_value::KEY));
-        let key = key.map(Field::bytes).unwrap_or_default();
+        let key = view::key(&field);
         if self.lengths & bit(key.len()) == 0 {
             return;
         }

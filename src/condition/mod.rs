@@ -48,6 +48,12 @@ use eval::Code;
 use gather::Gather;
 use paths::Level;
 
+/// The context that the paths of the condition `text` name with their prefixes, the innermost of
+/// them; `None` if no path has one.
+pub fn infer(text: &str) -> Result<Option<Context>, Error> {
+    Ok(paths::infer(&parse(text)?))
+}
+
 /// Conditions of one context that are asked about the same items.
 ///
 /// A [`Row`] is filled from the outside in: [`Conditions::resource`], then

@@ -1,6 +1,7 @@
 //! What conditions can look at: a table of paths for each level of a request, and of the levels
 //! that each context sees.
 
+use super::ast::Expr;
 use super::value::Type;
 use crate::otlp::fields::{event, log_record, resource, resource_group, scope, scope_group, span};
 
@@ -192,6 +193,19 @@ impl Context {
             Context::Log => &LOG,
         }
     }
+}
+
+/// The context that the paths of `expr` name, the innermost of them; `None` if none does.
+pub(super) fn infer(expr: &Expr) -> Option<Context> {
+    let mut found = None;
+    expr.each_path(&mut |words| {
+        let named = words.first().and_then(|first| Context::named(first));
+        let depth = |context: Option<Context>| context.map(|context| context.own().level);
+        if depth(named) > depth(found) {
+            found = named;
+        }
+    });
+    found
 }
 
 /// Where the path `words` reads, seen from `context`; the error is a sentence.

@@ -61,6 +61,12 @@ impl Edits {
         self.removed_items += 1;
     }
 
+    /// Leaves out a field of `message` that holds `items` items.
+    pub fn remove_items(&mut self, message: Message<'_>, field: &Field<'_>, items: usize) {
+        self.remove(message, field);
+        self.removed_items += items;
+    }
+
     /// Puts the fields that `write` appends in the place of `field` of `message`.
     pub fn replace(
         &mut self,
