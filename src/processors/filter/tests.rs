@@ -1,4 +1,4 @@
-use super::super::tests::{Bench, check, request, section};
+use super::super::tests::{Bench, request, section};
 use super::super::{Built, LIST};
 use super::*;
 use crate::receipt::{Receipt, Receipts};
@@ -17,10 +17,15 @@ resource service.name="load-test"
 span 2/1 "GET /" kind=server 0..1ms
 "#;
 
+/// Asserts what becomes of `before`; a backslash ends a line of `after` that goes on.
+#[track_caller]
+fn check(yaml: &str, before: &str, after: &str) {
+    Bench::new(Signal::Traces, "filter", yaml).check(before, &after.replace("\\\n", ""));
+}
+
 #[test]
 fn a_span_goes_if_one_condition_holds() {
     check(
-        "filter",
         r#"traces: {span: ['name == "GET /healthz"', 'kind == SPAN_KIND_CLIENT']}"#,
         BEFORE,
         "resource service.name=\"load-test\"\nspan 2/1 \"GET /\" kind=server 0..1ms\n",
@@ -30,7 +35,6 @@ fn a_span_goes_if_one_condition_holds() {
 #[test]
 fn spans_that_stay_stay_as_they_were() {
     check(
-        "filter",
         r#"traces: {span: 'resource.attributes["service.name"] == "web" and IsRootSpan()'}"#,
         BEFORE,
         r#"
@@ -80,7 +84,8 @@ traces:
 
 #[test]
 fn events_of_a_dropped_span_are_not_asked_about_and_a_span_without_events_stays() {
-    let before = "span 1/1 \"a\" dropped_events=4\n event \"x\"\n event \"y\"\nspan 1/2 \"b\"\n event \"x\"\n";
+    let before = "span 1/1 \"a\" dropped_events=4\n event \"x\"\n event \"y\"\n\
+                  span 1/2 \"b\"\n event \"x\"\n";
     let yaml = r#"
 traces:
   span: ['name == "b"']
@@ -95,14 +100,14 @@ traces:
 #[test]
 fn events_go_one_by_one_and_are_counted_on_their_span() {
     check(
-        "filter",
         r#"traces: {spanevent: ['name == "heartbeat" and span.attributes["db"] == "pg"']}"#,
         BEFORE,
         r#"
 resource service.name="web"
 scope "http"
 span 1/1 "GET /healthz" kind=server 0..1ms
-span 1/2 parent=1 "SELECT" kind=client 0..1ms status=error:"boom" db="pg" dropped_attributes=2 dropped_events=1
+span 1/2 parent=1 "SELECT" kind=client 0..1ms status=error:"boom" db="pg" \
+    dropped_attributes=2 dropped_events=1
   event "row" @2ms n=2
   link 2/1 k=1
 resource service.name="load-test"
@@ -110,24 +115,43 @@ span 2/1 "GET /" kind=server 0..1ms
 "#,
     );
     check(
-        "filter",
         r#"traces: {spanevent: ['event_index == 1']}"#,
-        "span 1/1 \"a\"\n event \"x\"\n event \"y\"\n event \"z\"\nspan 1/2 \"b\"\n event \"x\"\n",
-        "span 1/1 \"a\" dropped_events=1\n event \"x\"\n event \"z\"\nspan 1/2 \"b\"\n event \"x\"\n",
+        "span 1/1 \"a\"\n event \"x\"\n event \"y\"\n event \"z\"\n\
+         span 1/2 \"b\"\n event \"x\"\n",
+        "span 1/1 \"a\" dropped_events=1\n event \"x\"\n event \"z\"\n\
+         span 1/2 \"b\"\n event \"x\"\n",
     );
 }
 
 #[test]
 fn what_is_emptied_goes_and_what_came_empty_stays() {
     check(
-        "filter",
         r#"traces: {span: ['name == "x"']}"#,
-        "resource a=1\nscope \"one\"\nspan 1/1 \"x\"\nscope \"two\"\nspan 1/2 \"y\"\nscope \"none\"\n\
-         resource a=2\nspan 1/3 \"x\"\nspan 1/4 \"x\"\nresource a=3\nscope \"none\"\nresource a=4\n",
-        "resource a=1\nscope \"two\"\nspan 1/2 \"y\"\nscope \"none\"\nresource a=3\nscope \"none\"\n\
-         resource a=4\n",
+        r#"
+resource a=1
+scope "one"
+span 1/1 "x"
+scope "two"
+span 1/2 "y"
+scope "none"
+resource a=2
+span 1/3 "x"
+span 1/4 "x"
+resource a=3
+scope "none"
+resource a=4
+"#,
+        r#"
+resource a=1
+scope "two"
+span 1/2 "y"
+scope "none"
+resource a=3
+scope "none"
+resource a=4
+"#,
     );
-    check("filter", "traces: {span: ['true']}", BEFORE, "");
+    check("traces: {span: ['true']}", BEFORE, "");
 }
 
 #[test]
@@ -140,19 +164,20 @@ fn keep_structure_keeps_what_children_need() {
     );
     bench.check(
         BEFORE,
-        r#"
+        &r#"
 resource service.name="web"
 scope "http"
 span 1/1 "GET /healthz" kind=server 0..1ms
-span 1/2 parent=1 "SELECT" kind=client 0..1ms status=error dropped_attributes=3 dropped_events=2 dropped_links=1
+span 1/2 parent=1 "SELECT" kind=client 0..1ms status=error \
+    dropped_attributes=3 dropped_events=2 dropped_links=1
 resource service.name="load-test"
 span 2/1 "GET /" kind=server 0..1ms
-"#,
+"#
+        .replace("\\\n", ""),
     );
     assert_eq!(bench.metric("spanloom_filter_reduced_spans", ""), 2);
     assert_eq!(bench.metric("otelcol_processor_filter_spans_filtered", ""), 0);
     check(
-        "filter",
         r#"{keep_structure: true, traces: {resource: ['true']}}"#,
         "resource a=1\nspan 1/1 \"x\" flags=0x1 trace_state=\"a=b\" k=1\n",
         "resource a=1\nspan 1/1 \"x\" flags=0x1 trace_state=\"a=b\" dropped_attributes=1\n",
@@ -172,15 +197,16 @@ trace_conditions:
     error_mode: silent
 "#;
     check(
-        "filter",
         yaml,
         &format!(
-            "{BEFORE}resource a=1\nscope \"noise\"\nspan 3/1 \"n\"\nscope \"b\"\nspan 3/2 \"x\"\nspan 3/3 \"y\"\n"
+            "{BEFORE}resource a=1\nscope \"noise\"\nspan 3/1 \"n\"\n\
+             scope \"b\"\nspan 3/2 \"x\"\nspan 3/3 \"y\"\n"
         ),
         r#"
 resource service.name="web"
 scope "http"
-span 1/2 parent=1 "SELECT" kind=client 0..1ms status=error:"boom" db="pg" dropped_attributes=2 dropped_events=1
+span 1/2 parent=1 "SELECT" kind=client 0..1ms status=error:"boom" db="pg" \
+    dropped_attributes=2 dropped_events=1
   event "heartbeat" @1ms n=1
   link 2/1 k=1
 resource a=1
@@ -204,7 +230,8 @@ logs:
         "resource service.name=\"noisy\"\nlog -/- \"a\"\nlog -/- \"b\"\n\
          resource service.name=\"web\"\nlog -/- debug \"c\"\nlog -/- info \"d\"\nlog -/- \"e\"\n\
          log -/- \"GET /healthz 200\"\nlog -/- body={\"m\":1}\n",
-        "resource service.name=\"web\"\nlog -/- info \"d\"\nlog -/- \"e\"\nlog -/- body={\"m\":1}\n",
+        "resource service.name=\"web\"\nlog -/- info \"d\"\nlog -/- \"e\"\n\
+         log -/- body={\"m\":1}\n",
     );
     assert_eq!(bench.metric("otelcol_processor_filter_logs_filtered", ""), 4);
     let mut kept =
