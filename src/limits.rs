@@ -21,9 +21,10 @@ pub const REQUEST_ITEMS: usize = 1 << 19;
 /// Messages of any kind in one request: attributes, values, events, links. Same reason.
 pub const REQUEST_ELEMENTS: usize = 1 << 22;
 
-/// Arrays and maps inside each other in one attribute value. Decoders behind us stop at 30 to 47
-/// levels; agent payloads use under 10.
-pub const VALUE_NESTING: usize = 32;
+/// Arrays and maps inside each other in one attribute value. Decoders behind us stop at 100
+/// messages within each other, which 31 maps in an exemplar's attribute exceed; agent payloads
+/// use under 10.
+pub const VALUE_NESTING: usize = 30;
 
 /// The bounds of a request's content, for the check at the door.
 pub const REQUEST: Bounds =
@@ -59,10 +60,9 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(8);
 /// [`ANSWER_WAIT`].
 pub const LINGER_TIME: Duration = Duration::from_secs(10);
 
-/// Time, and bytes, for which a connection that is being closed still reads what its client
+/// Time for which a connection that is being closed still reads (and forgets) what its client
 /// sends, so that the client gets to read its answer.
 pub const CLOSE_TIME: Duration = Duration::from_secs(2);
-pub const CLOSE_BYTES: usize = 4 << 20;
 
 /// Bytes of a request that are inflated and checked on the connection's own task. What is larger
 /// would hold up others for milliseconds and goes to a thread of its own.
@@ -120,6 +120,9 @@ pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Smallest request that a backend's "too large" leads to; below it the backend is at fault.
 pub const EXPORT_BYTES_MIN: usize = 4 << 10;
+
+/// Spans of one request that are printed as a tree. A person reads a few dozen.
+pub const TREE_SPANS: usize = 500;
 
 /// Time between two log lines of an exporter about the same trouble; the second says how often.
 pub const LOG_PAUSE: Duration = Duration::from_secs(30);

@@ -149,8 +149,17 @@ fn load_sends_what_it_says_and_the_backend_has_it() {
     let daemon = Daemon::start(&support::daemon::to_sink(&sink));
     let endpoint = format!("http://{}", daemon.grpc());
     let output = run([
-        "load", "--endpoint", &endpoint, "--protocol", "grpc", "--rate", "1000", "--seconds", "1",
-        "--spans", "50",
+        "load",
+        "--endpoint",
+        &endpoint,
+        "--protocol",
+        "grpc",
+        "--rate",
+        "1000",
+        "--seconds",
+        "1",
+        "--spans",
+        "50",
     ]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}");

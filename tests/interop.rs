@@ -93,23 +93,11 @@ fn an_agent_is_served(language: Language, variables: Variables) {
     };
     let sink = Sink::start();
     // What comes in by one protocol leaves by the other.
-    let daemon = Daemon::start(&if by_grpc {
-        to_sink_by_http(&sink)
-    } else {
-        to_sink(&sink)
-    });
-    let address = if by_grpc {
-        daemon.grpc()
-    } else {
-        daemon.http()
-    };
+    let daemon = Daemon::start(&if by_grpc { to_sink_by_http(&sink) } else { to_sink(&sink) });
+    let address = if by_grpc { daemon.grpc() } else { daemon.http() };
     let sent = run(client, &format!("http://{address}"), variables);
     let arrived = sink.wait_for_spans(sent.len());
-    assert_eq!(
-        arrived.len(),
-        sent.len(),
-        "as many spans arrive as were sent"
-    );
+    assert_eq!(arrived.len(), sent.len(), "as many spans arrive as were sent");
     assert!(!sink.has_seen(CANARY), "the text of a prompt arrived");
     for one in &sent {
         let span = arrived.iter().find(|span| span.id() == one.id);
@@ -130,17 +118,8 @@ impl Sent {
     fn check(&self, span: &Seen) {
         let name = &self.name;
         assert_eq!(&span.span.name, name);
-        let events: Vec<&str> = span
-            .span
-            .events
-            .iter()
-            .map(|event| event.name.as_str())
-            .collect();
-        let expected: &[&str] = if name.starts_with("chat") {
-            &["retry"]
-        } else {
-            &[]
-        };
+        let events: Vec<&str> = span.span.events.iter().map(|event| event.name.as_str()).collect();
+        let expected: &[&str] = if name.starts_with("chat") { &["retry"] } else { &[] };
         assert_eq!(events, expected, "events of {name}");
         let values = (span.text("user.id"), span.text("session.id"));
         let signature = span.text("app.agent.orphan.signature");
@@ -160,30 +139,15 @@ fn run(mut client: Command, endpoint: &str, variables: Variables) -> Vec<Sent> {
     for (name, _) in env::vars().filter(|(name, _)| name.starts_with("OTEL_")) {
         client.env_remove(name);
     }
-    client
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-        .envs(variables.iter().copied());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = client
-        .stdin(Stdio::null())
-        .output()
-        .expect("the client starts");
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&stdout),
-        String::from_utf8_lossy(&stderr),
-    );
+    client.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).envs(variables.iter().copied());
+    let Output { status, stdout, stderr } =
+        client.stdin(Stdio::null()).output().expect("the client starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "the client failed: {stderr}");
     let sent = stdout.lines().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
         let field = |name: &str| line[name].as_str().unwrap_or_default().to_string();
-        Sent {
-            kind: field("kind"),
-            id: field("span_id"),
-            name: field("name"),
-        }
+        Sent { kind: field("kind"), id: field("span_id"), name: field("name") }
     });
     let sent: Vec<Sent> = sent.collect();
     assert_eq!(sent.len(), 6, "the client reports its spans: {stdout}");
@@ -210,19 +174,13 @@ fn client(language: &Language) -> Option<Command> {
             let folder = home("SPANLOOM_INTEROP_NODE", "node");
             let mut command = Command::new("node");
             command.arg(programs.join("agents.mjs")).arg(&folder);
-            (
-                command,
-                folder.join("node_modules/@opentelemetry/sdk-trace"),
-            )
+            (command, folder.join("node_modules/@opentelemetry/sdk-trace"))
         }
     };
     if needed.exists() {
         return Some(command);
     }
-    let reason = format!(
-        "{} is missing; `.ci/run sdks` installs it",
-        needed.display()
-    );
+    let reason = format!("{} is missing; `.ci/run sdks` installs it", needed.display());
     assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
     // Past the capture of the test harness, so that a skipped test is seen.
     let _ = writeln!(std::io::stderr(), "skipped: {reason}");

@@ -177,9 +177,8 @@ fn a_full_queue_pushes_back_with_a_retry_hint_and_loses_nothing() {
     let daemon = Daemon::start(&yaml);
     let big = "x".repeat(300 << 10);
     let body = |id| request([with(span("a", 1, id, 0), [("page", text(&big))])]);
-    let replies: Vec<_> = (1..=6)
-        .map(|id| client::post_protobuf(&daemon.http(), "/v1/traces", &body(id)))
-        .collect();
+    let replies: Vec<_> =
+        (1..=6).map(|id| client::post_protobuf(&daemon.http(), "/v1/traces", &body(id))).collect();
     let refused: Vec<_> = replies.iter().filter(|r| r.status == 503).collect();
     let accepted = replies.iter().filter(|r| r.status == 200).count();
     assert!(!refused.is_empty(), "{:?}", replies.iter().map(|r| r.status).collect::<Vec<_>>());

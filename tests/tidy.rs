@@ -39,20 +39,12 @@ fn sources() -> Vec<(String, String)> {
     let (src, mut names) = (root().join("src"), Vec::new());
     walk(&src, &src, &mut names).expect("src can be read");
     names.retain(|name| name.ends_with(".rs"));
-    names
-        .into_iter()
-        .map(|name| (name.clone(), read(&format!("src/{name}"))))
-        .collect()
+    names.into_iter().map(|name| (name.clone(), read(&format!("src/{name}")))).collect()
 }
 
 #[track_caller]
 fn none(offences: Vec<String>) {
-    assert!(
-        offences.is_empty(),
-        "{} offences:\n{}",
-        offences.len(),
-        offences.join("\n")
-    );
+    assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
 }
 
 #[test]
@@ -60,11 +52,7 @@ fn sources_keep_the_rules() {
     let files = sources();
     assert!(!files.is_empty(), "src holds no Rust file");
     let mut offences = rules::unreachable(&files);
-    offences.extend(
-        files
-            .iter()
-            .flat_map(|(path, text)| rules::source(path, text)),
-    );
+    offences.extend(files.iter().flat_map(|(path, text)| rules::source(path, text)));
     none(offences);
 }
 
@@ -78,10 +66,7 @@ fn the_map_is_short_and_shows_every_room() {
     let map = read("ARCHITECTURE.md");
     let mut offences = Vec::new();
     if map.lines().count() >= ARCHITECTURE_LINES {
-        offences.push(format!(
-            "ARCHITECTURE.md: at most {} lines",
-            ARCHITECTURE_LINES - 1
-        ));
+        offences.push(format!("ARCHITECTURE.md: at most {} lines", ARCHITECTURE_LINES - 1));
     }
     let rooms = rules::LAYERS.iter().map(|(room, _)| room);
     let lost = rooms.filter(|room| !map.contains(&format!("`{room}`")));
@@ -97,14 +82,11 @@ fn samples_and_their_mentions_agree() {
     let mut samples = Vec::new();
     walk(&root().join("config"), &root(), &mut samples).unwrap_or_default();
     let silent = samples.iter().filter(|sample| !texts.contains(*sample));
-    let mut offences: Vec<String> = silent
-        .map(|sample| format!("{sample}:1: mentioned nowhere"))
-        .collect();
+    let mut offences: Vec<String> =
+        silent.map(|sample| format!("{sample}:1: mentioned nowhere")).collect();
     for rest in texts.split("config/").skip(1) {
-        let name: String = rest
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || "._-".contains(*c))
-            .collect();
+        let name: String =
+            rest.chars().take_while(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
         if name.ends_with(".yaml") && !samples.contains(&format!("config/{name}")) {
             offences.push(format!("config/{name} is mentioned and does not exist"));
         }
@@ -114,18 +96,10 @@ fn samples_and_their_mentions_agree() {
 
 #[test]
 fn no_tracked_file_names_a_path_of_one_machine() {
-    let listed = Command::new("git")
-        .arg("ls-files")
-        .current_dir(root())
-        .output();
+    let listed = Command::new("git").arg("ls-files").current_dir(root()).output();
     let Some(listed) = listed.ok().filter(|output| output.status.success()) else {
         return println!("skipped: this is not a git checkout");
     };
     let names = String::from_utf8_lossy(&listed.stdout);
-    none(
-        names
-            .lines()
-            .flat_map(|name| rules::machine_paths(name, &read(name)))
-            .collect(),
-    );
+    none(names.lines().flat_map(|name| rules::machine_paths(name, &read(name))).collect());
 }

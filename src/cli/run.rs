@@ -10,7 +10,9 @@ use tracing::warn;
 pub fn run(options: Config) -> ExitCode {
     let document = match config::read(&options) {
         Ok(document) => document,
-        Err(problems) => return fail(USAGE, format!("the configuration is not usable:\n{problems}")),
+        Err(problems) => {
+            return fail(USAGE, format!("the configuration is not usable:\n{problems}"));
+        }
     };
     daemon::start_log(&document.telemetry);
     for warning in document.warnings.iter() {

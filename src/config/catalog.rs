@@ -26,13 +26,8 @@ pub enum Class {
 
 impl Class {
     /// All classes in the order of the file.
-    pub const ALL: [Class; 5] = [
-        Class::Receiver,
-        Class::Processor,
-        Class::Exporter,
-        Class::Connector,
-        Class::Extension,
-    ];
+    pub const ALL: [Class; 5] =
+        [Class::Receiver, Class::Processor, Class::Exporter, Class::Connector, Class::Extension];
 
     /// `receiver`.
     pub const fn noun(self) -> &'static str {
@@ -91,23 +86,17 @@ pub struct Catalog {
 impl Catalog {
     /// The catalog of these components.
     pub fn new(components: impl IntoIterator<Item = &'static Component>) -> Catalog {
-        Catalog {
-            components: components.into_iter().collect(),
-        }
+        Catalog { components: components.into_iter().collect() }
     }
 
     /// The components of one class, in the order given.
     pub fn of(&self, class: Class) -> impl Iterator<Item = &'static Component> {
-        self.components
-            .iter()
-            .copied()
-            .filter(move |component| component.class == class)
+        self.components.iter().copied().filter(move |component| component.class == class)
     }
 
     /// The component with that type name or alias.
     pub fn find(&self, class: Class, kind: &str) -> Option<&'static Component> {
-        self.of(class)
-            .find(|c| c.name == kind || c.aliases.contains(&kind))
+        self.of(class).find(|c| c.name == kind || c.aliases.contains(&kind))
     }
 
     /// All type names and aliases of one class.
@@ -123,19 +112,13 @@ impl Catalog {
         let mut wrong = Vec::new();
         for (index, component) in self.components.iter().enumerate() {
             let who = format!("{} {}", component.class.noun(), component.name);
-            let before = self
-                .components
-                .iter()
-                .take(index)
-                .filter(|c| c.class == component.class);
+            let before = self.components.iter().take(index).filter(|c| c.class == component.class);
             let known: Vec<&str> = before.flat_map(|c| names(c)).collect();
             for name in names(component).filter(|name| known.contains(name)) {
                 wrong.push(format!("{who}: the name {name:?} stands twice"));
             }
             let fine = wrong.len();
-            tables(component.keys, "", &mut |text| {
-                wrong.push(format!("{who}: {text}"))
-            });
+            tables(component.keys, "", &mut |text| wrong.push(format!("{who}: {text}")));
             if wrong.len() > fine {
                 continue;
             }

@@ -19,11 +19,7 @@ pub(super) fn section(
     problems: &mut Problems,
 ) -> Section {
     if !matches!(node.value, Value::Map(_) | Value::Null) {
-        problems.error(
-            node.place.clone(),
-            path,
-            mismatch(node, "write a map of keys to values"),
-        );
+        problems.error(node.place.clone(), path, mismatch(node, "write a map of keys to values"));
     }
     unknown_keys(node, keys, path, problems);
     let fields = keys.iter().map(|key| {
@@ -37,11 +33,8 @@ pub(super) fn section(
 fn unknown_keys(node: &Node, keys: &'static [Key], path: &str, problems: &mut Problems) {
     for entry in node.entries() {
         if keys.iter().all(|key| key.name != entry.name) {
-            let valid: Vec<&str> = keys
-                .iter()
-                .filter(|key| key.is_supported())
-                .map(|key| key.name)
-                .collect();
+            let valid: Vec<&str> =
+                keys.iter().filter(|key| key.is_supported()).map(|key| key.name).collect();
             let hint = suggest::hint(&entry.name, &valid, "valid keys");
             let text = format!("unknown key {:?}{hint}", entry.name);
             problems.error(entry.place.clone(), path, text);
@@ -63,18 +56,10 @@ fn field(
             let place = entry.map_or(around, |entry| &entry.place).clone();
             problems.error(place, path.as_str(), format!("must be set: {}", key.about));
         }
-        return Field {
-            key,
-            setting: absent(key, around, &path, problems),
-            place: None,
-        };
+        return Field { key, setting: absent(key, around, &path, problems), place: None };
     };
     let nested = matches!(key.kind, Kind::Object(_) | Kind::OptionalObject(_));
-    let place = if nested || entry.node.is_null() {
-        &entry.place
-    } else {
-        &entry.node.place
-    };
+    let place = if nested || entry.node.is_null() { &entry.place } else { &entry.node.place };
     let place = Some(place.clone());
     let setting = match convert(key, entry, &path, problems) {
         Ok(setting) => setting,
@@ -91,11 +76,7 @@ fn field(
             absent(key, around, &path, &mut Problems::new())
         }
     };
-    Field {
-        key,
-        setting,
-        place,
-    }
+    Field { key, setting, place }
 }
 
 /// Whether writing the key without a value means something.
@@ -122,18 +103,12 @@ fn absent(key: &'static Key, around: &Place, path: &str, problems: &mut Problems
         (Kind::Float(..), Default::Float(value)) => Setting::Float(*value),
         (Kind::Duration, Default::Text(text)) => {
             let value = duration::parse(text);
-            debug_assert!(
-                value.is_some(),
-                "the default of {path} is not a duration: {text}"
-            );
+            debug_assert!(value.is_some(), "the default of {path} is not a duration: {text}");
             Setting::Duration(value.unwrap_or_default())
         }
         (Kind::Endpoint, Default::Text(text)) => {
             let value = Endpoint::parse(text).ok();
-            debug_assert!(
-                value.is_some() || text.is_empty(),
-                "default of {path}: {text}"
-            );
+            debug_assert!(value.is_some() || text.is_empty(), "default of {path}: {text}");
             Setting::Endpoint(value)
         }
         (_, Default::Text(text)) => Setting::Text((*text).to_owned()),
@@ -182,13 +157,9 @@ fn convert(
             let hide = |(name, value): (String, String)| (name, Secret::new(value));
             Ok(Setting::SecretMap(pairs.into_iter().map(hide).collect()))
         }
-        Kind::Object(keys) => Ok(Setting::Section(section(
-            node,
-            &entry.place,
-            keys,
-            path,
-            problems,
-        ))),
+        Kind::Object(keys) => {
+            Ok(Setting::Section(section(node, &entry.place, keys, path, problems)))
+        }
         Kind::OptionalObject(keys) => {
             let section = section(node, &entry.place, keys, path, problems);
             Ok(Setting::Optional(Some(section)))
@@ -197,19 +168,11 @@ fn convert(
         Kind::MapOfObjects(keys) => named(node, keys, path, problems),
         Kind::Any => Ok(Setting::Node(Some(node.clone()))),
         Kind::Unsupported(why) => {
-            problems.error(
-                entry.place.clone(),
-                path,
-                format!("is not supported here: {why}"),
-            );
+            problems.error(entry.place.clone(), path, format!("is not supported here: {why}"));
             Ok(Setting::Nothing)
         }
         Kind::Ignored(why) => {
-            problems.warning(
-                entry.place.clone(),
-                path,
-                format!("has no effect here: {why}"),
-            );
+            problems.warning(entry.place.clone(), path, format!("has no effect here: {why}"));
             Ok(Setting::Nothing)
         }
     }
@@ -236,9 +199,7 @@ fn whole(node: &Node, min: i64, max: i64, unit: &str) -> Result<Setting, String>
         Value::Int(value) if (min..=max).contains(&value) => Ok(Setting::Int(value)),
         _ => {
             let bounds = bounds(min, max, i64::MIN, i64::MAX);
-            Err(format!("write a whole number{unit} {bounds}")
-                .trim_end()
-                .to_owned())
+            Err(format!("write a whole number{unit} {bounds}").trim_end().to_owned())
         }
     }
 }
@@ -282,17 +243,12 @@ fn time(node: &Node) -> Result<Setting, String> {
         Value::Int(0) => duration::parse("0"),
         _ => None,
     };
-    found
-        .map(Setting::Duration)
-        .ok_or_else(|| match node.value {
-            Value::Int(_) | Value::Float(_) => {
-                format!(
-                    "write a duration with its unit such as {}s",
-                    node.describe()
-                )
-            }
-            _ => "write a duration such as 5s, 200ms or 1h30m".to_owned(),
-        })
+    found.map(Setting::Duration).ok_or_else(|| match node.value {
+        Value::Int(_) | Value::Float(_) => {
+            format!("write a duration with its unit such as {}s", node.describe())
+        }
+        _ => "write a duration such as 5s, 200ms or 1h30m".to_owned(),
+    })
 }
 
 fn endpoint(node: &Node, key: &Key) -> Result<Setting, String> {
@@ -311,10 +267,7 @@ fn endpoint(node: &Node, key: &Key) -> Result<Setting, String> {
 
 fn choice(node: &Node, choices: &[&str]) -> Result<Setting, String> {
     let found = node.text().unwrap_or_default();
-    match choices
-        .iter()
-        .find(|choice| choice.eq_ignore_ascii_case(found))
-    {
+    match choices.iter().find(|choice| choice.eq_ignore_ascii_case(found)) {
         Some(choice) if node.text().is_some() => Ok(Setting::Text((*choice).to_owned())),
         _ => Err(format!("write one of {}", choices.join(", "))),
     }
@@ -328,10 +281,7 @@ pub(super) fn list(
 ) -> Result<Vec<String>, String> {
     let Value::List(items) = &node.value else {
         let text = node.text().ok_or("write a list of texts")?;
-        let parts = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         return Ok(parts.map(str::to_owned).collect());
     };
     let mut texts = Vec::new();
@@ -381,18 +331,9 @@ fn sections(
     let Value::List(items) = &node.value else {
         return Err("write a list of maps".to_owned());
     };
-    let one = |(index, item)| {
-        section(
-            item,
-            &item.place,
-            keys,
-            &format!("{path}[{index}]"),
-            problems,
-        )
-    };
-    Ok(Setting::Sections(
-        items.iter().enumerate().map(one).collect(),
-    ))
+    let one =
+        |(index, item)| section(item, &item.place, keys, &format!("{path}[{index}]"), problems);
+    Ok(Setting::Sections(items.iter().enumerate().map(one).collect()))
 }
 
 fn named(
@@ -406,10 +347,7 @@ fn named(
     };
     let one = |entry: &Entry| {
         let path = join(path, &entry.name);
-        (
-            entry.name.clone(),
-            section(&entry.node, &entry.place, keys, &path, problems),
-        )
+        (entry.name.clone(), section(&entry.node, &entry.place, keys, &path, problems))
     };
     Ok(Setting::Named(entries.iter().map(one).collect()))
 }

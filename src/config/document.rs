@@ -91,12 +91,7 @@ pub struct Pipeline {
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Pipeline) -> bool {
         let parts = |p: &Pipeline| {
-            (
-                p.id.clone(),
-                p.receivers.clone(),
-                p.processors.clone(),
-                p.exporters.clone(),
-            )
+            (p.id.clone(), p.receivers.clone(), p.processors.clone(), p.exporters.clone())
         };
         parts(self) == parts(other)
     }
@@ -163,18 +158,12 @@ impl Document {
             return checked;
         }
         // What could not be expanded is null now; that it is missing is said already.
-        let known: Vec<String> = problems
-            .iter()
-            .map(|problem| problem.path.clone())
-            .collect();
+        let known: Vec<String> = problems.iter().map(|problem| problem.path.clone()).collect();
         let more = match checked {
             Ok(document) => document.warnings,
             Err(problems) => problems,
         };
-        problems.extend(
-            more.into_iter()
-                .filter(|problem| !known.contains(&problem.path)),
-        );
+        problems.extend(more.into_iter().filter(|problem| !known.contains(&problem.path)));
         problems.sort();
         Err(problems)
     }
@@ -186,13 +175,9 @@ impl Document {
         let shelves = Class::ALL.map(|class| shelf(node, class, catalog, &mut problems));
         let nothing = Node::new(Value::Null, node.place.clone());
         let service = node.get("service").map_or(&nothing, |entry| &entry.node);
-        let place = node
-            .get("service")
-            .map_or(&node.place, |entry| &entry.place);
+        let place = node.get("service").map_or(&node.place, |entry| &entry.place);
         let found = pipelines::check(service, place, &shelves, &mut problems);
-        let telemetry = service
-            .get("telemetry")
-            .map_or(&nothing, |entry| &entry.node);
+        let telemetry = service.get("telemetry").map_or(&nothing, |entry| &entry.node);
         let telemetry = Telemetry::check(telemetry, &mut problems);
         problems.sort();
         let [receivers, processors, exporters, connectors, extensions] = shelves.map(|s| s.good);
@@ -208,10 +193,7 @@ impl Document {
             warnings: Problems::new(),
         };
         let (document, warnings) = problems.into_result(document)?;
-        Ok(Document {
-            warnings,
-            ..document
-        })
+        Ok(Document { warnings, ..document })
     }
 
     /// The configured components of one class.
@@ -227,9 +209,7 @@ impl Document {
 
     /// The configured component with that id.
     pub fn find(&self, class: Class, id: &ComponentId) -> Option<&Configured> {
-        self.of(class)
-            .iter()
-            .find(|configured| configured.id == *id)
+        self.of(class).iter().find(|configured| configured.id == *id)
     }
 }
 
@@ -237,11 +217,7 @@ fn top_level(node: &Node, problems: &mut Problems) {
     let mut valid = Class::ALL.map(Class::plural).to_vec();
     valid.push("service");
     if !matches!(node.value, Value::Map(_) | Value::Null) {
-        let text = format!(
-            "found {}; write a map of {}",
-            node.describe(),
-            valid.join(", ")
-        );
+        let text = format!("found {}; write a map of {}", node.describe(), valid.join(", "));
         problems.error(node.place.clone(), "", text);
     }
     for entry in node.entries() {
@@ -255,11 +231,7 @@ fn top_level(node: &Node, problems: &mut Problems) {
 
 /// All components under one top-level key.
 fn shelf(node: &Node, class: Class, catalog: &Catalog, problems: &mut Problems) -> Shelf {
-    let mut shelf = Shelf {
-        class,
-        good: Vec::new(),
-        written: Vec::new(),
-    };
+    let mut shelf = Shelf { class, good: Vec::new(), written: Vec::new() };
     let Some(entry) = node.get(class.plural()) else {
         return shelf;
     };
@@ -271,9 +243,7 @@ fn shelf(node: &Node, class: Class, catalog: &Catalog, problems: &mut Problems) 
     }
     for entry in entry.node.entries() {
         shelf.written.push(entry.name.clone());
-        shelf
-            .good
-            .extend(configured(entry, class, catalog, problems));
+        shelf.good.extend(configured(entry, class, catalog, problems));
     }
     shelf
 }
@@ -298,16 +268,8 @@ fn configured(
         return None;
     };
     let path = join(class.plural(), name);
-    let node = Node {
-        place: entry.place.clone(),
-        ..entry.node.clone()
-    };
+    let node = Node { place: entry.place.clone(), ..entry.node.clone() };
     let section = Section::check(&node, component.keys, &path, problems);
     (component.check)(&section, problems);
-    Some(Configured {
-        id,
-        component,
-        section,
-        place: entry.place.clone(),
-    })
+    Some(Configured { id, component, section, place: entry.place.clone() })
 }

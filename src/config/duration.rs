@@ -2,15 +2,8 @@
 
 use std::time::Duration;
 
-const UNITS: [(&str, f64); 7] = [
-    ("h", 3_600e9),
-    ("ms", 1e6),
-    ("m", 60e9),
-    ("s", 1e9),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("ns", 1.0),
-];
+const UNITS: [(&str, f64); 7] =
+    [("h", 3_600e9), ("ms", 1e6), ("m", 60e9), ("s", 1e9), ("us", 1e3), ("µs", 1e3), ("ns", 1.0)];
 
 /// Reads a duration. `None` for anything that Go refuses, for negative ones and for those above
 /// Go's greatest (about 292 years).
@@ -83,9 +76,7 @@ mod tests {
         check("2000us", Some(2));
         check("2000µs", Some(2));
         check("1m1ms", Some(60_001));
-        for wrong in [
-            "", "5", "s", "5 s", "-5s", "5d", "1.2.3s", "5S", ".s", "9999999h", "1e3s",
-        ] {
+        for wrong in ["", "5", "s", "5 s", "-5s", "5d", "1.2.3s", "5S", ".s", "9999999h", "1e3s"] {
             check(wrong, None);
         }
     }

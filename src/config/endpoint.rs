@@ -81,13 +81,7 @@ impl Endpoint {
         path: &str,
     ) -> Endpoint {
         let (host, path) = (host.to_owned(), path.to_owned());
-        Endpoint {
-            text: text.to_owned(),
-            scheme,
-            host,
-            port,
-            path,
-        }
+        Endpoint { text: text.to_owned(), scheme, host, port, path }
     }
 }
 
@@ -113,9 +107,7 @@ fn split_scheme(text: &str) -> Result<(Option<&'static str>, &str), &'static str
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (host, tail) = rest
-                .split_once(']')
-                .ok_or("close the bracket: [::1]:4317")?;
+            let (host, tail) = rest.split_once(']').ok_or("close the bracket: [::1]:4317")?;
             match tail.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
                 None if tail.is_empty() => (host, None),
@@ -131,11 +123,9 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
         },
     };
     let port = match port {
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(
-            digits
-                .parse()
-                .map_err(|_| "the port must be a number from 0 to 65535")?,
-        ),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().map_err(|_| "the port must be a number from 0 to 65535")?)
+        }
         Some(_) => return Err("the port must be a number from 0 to 65535"),
         None => None,
     };
@@ -153,9 +143,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: Result<Parts<'_>, &str>) {
         let found = Endpoint::parse(text);
-        let found = found
-            .as_ref()
-            .map(|e| (e.scheme, e.host.as_str(), e.port, e.path.as_str()));
+        let found = found.as_ref().map(|e| (e.scheme, e.host.as_str(), e.port, e.path.as_str()));
         assert_eq!(found.map_err(|e| *e), expected, "{text:?}");
     }
 
@@ -164,39 +152,18 @@ mod tests {
         check("localhost:4317", Ok((None, "localhost", Some(4317), "")));
         check(":4317", Ok((None, "", Some(4317), "")));
         check("[::1]:4317", Ok((None, "::1", Some(4317), "")));
-        check(
-            "https://a.example/otlp",
-            Ok((Some("https"), "a.example", None, "/otlp")),
-        );
+        check("https://a.example/otlp", Ok((Some("https"), "a.example", None, "/otlp")));
         check("HTTP://a:80", Ok((Some("http"), "a", Some(80), "")));
-        check(
-            "dns:///a.example:4317",
-            Ok((None, "a.example", Some(4317), "")),
-        );
-        check(
-            "unix:///run/a.sock",
-            Ok((Some("unix"), "/run/a.sock", None, "")),
-        );
+        check("dns:///a.example:4317", Ok((None, "a.example", Some(4317), "")));
+        check("unix:///run/a.sock", Ok((Some("unix"), "/run/a.sock", None, "")));
         check("localhost", Err("write host:port such as localhost:4317"));
         check("", Err("write host:port such as localhost:4317"));
-        check(
-            "::1:4317",
-            Err("put brackets around an IPv6 address: [::1]:4317"),
-        );
+        check("::1:4317", Err("put brackets around an IPv6 address: [::1]:4317"));
         check("a:99999", Err("the port must be a number from 0 to 65535"));
         check("a:+1", Err("the port must be a number from 0 to 65535"));
-        check(
-            "ftp://a",
-            Err("use http://, https://, dns:/// or unix://, or host:port alone"),
-        );
-        check(
-            "http://",
-            Err("write a URL with a host such as http://localhost:4318"),
-        );
-        check(
-            "a:1/x",
-            Err("write host:port, or a URL that begins with http:// or https://"),
-        );
+        check("ftp://a", Err("use http://, https://, dns:/// or unix://, or host:port alone"));
+        check("http://", Err("write a URL with a host such as http://localhost:4318"));
+        check("a:1/x", Err("write host:port, or a URL that begins with http:// or https://"));
         let user = "write the URL without user and password; send those as headers";
         check("http://u:p@a", Err(user));
         check("http://u@a", Err(user));

@@ -24,16 +24,7 @@ use crate::limits::{CONFIG_BYTES, CONFIG_DEPTH, CONFIG_EXPANSIONS};
 
 /// Expands every scalar of the tree. What cannot be expanded is reported and becomes null.
 pub fn expand(node: Node, world: &World<'_>, problems: &mut Problems) -> Node {
-    walk(
-        node,
-        &mut Job {
-            world,
-            problems,
-            path: String::new(),
-            left: None,
-            depth: 0,
-        },
-    )
+    walk(node, &mut Job { world, problems, path: String::new(), left: None, depth: 0 })
 }
 
 /// Where the walk is. `left` counts down the expansions of one written scalar and of all that
@@ -52,8 +43,7 @@ struct Reported;
 fn walk(node: Node, job: &mut Job<'_, '_>) -> Node {
     if job.depth > CONFIG_DEPTH {
         let text = format!("nests deeper than {CONFIG_DEPTH} levels after expansion");
-        job.problems
-            .error(node.place.clone(), job.path.as_str(), text);
+        job.problems.error(node.place.clone(), job.path.as_str(), text);
         return Node::new(Value::Null, node.place);
     }
     job.depth += 1;
@@ -61,10 +51,7 @@ fn walk(node: Node, job: &mut Job<'_, '_>) -> Node {
         Value::List(items) => {
             let each = |(index, item)| job.below(&format!("[{index}]"), |job| walk(item, job));
             let items = items.into_iter().enumerate().map(each).collect();
-            Node {
-                value: Value::List(items),
-                ..node
-            }
+            Node { value: Value::List(items), ..node }
         }
         Value::Map(mut entries) => {
             for entry in &mut entries {
@@ -74,10 +61,7 @@ fn walk(node: Node, job: &mut Job<'_, '_>) -> Node {
                 let step = path.get(job.path.len()..).unwrap_or_default().to_owned();
                 entry.node = job.below(&step, |job| walk(child, job));
             }
-            Node {
-                value: Value::Map(entries),
-                ..node
-            }
+            Node { value: Value::Map(entries), ..node }
         }
         Value::Text(ref text) if text.contains('$') => {
             let outer = job.left;
@@ -102,10 +86,7 @@ fn scalar(node: &Node, text: &str, job: &mut Job<'_, '_>) -> Result<Node, Report
     };
     let Some(inner) = whole else {
         let value = Value::Text(resolve(text, &node.place, job)?);
-        return Ok(Node {
-            value,
-            ..node.clone()
-        });
+        return Ok(Node { value, ..node.clone() });
     };
     let (source, found) = fetch(inner, &node.place, job)?;
     // What is no YAML is a text that happens to hold brackets or colons, such as a password.
@@ -126,10 +107,7 @@ fn scalar(node: &Node, text: &str, job: &mut Job<'_, '_>) -> Result<Node, Report
         (None, true) => resolve(&found, &node.place, job)?,
         (None, false) => found.replace("$$", "$"),
     };
-    Ok(Node {
-        raw: Some(raw),
-        ..expanded
-    })
+    Ok(Node { raw: Some(raw), ..expanded })
 }
 
 /// All references of a text replaced by their texts, and `$$` by `$`.
@@ -144,10 +122,7 @@ fn resolve(text: &str, place: &Place, job: &mut Job<'_, '_>) -> Result<String, R
             }
         }
         if resolved.len() > CONFIG_BYTES {
-            return job.fail(
-                place,
-                format!("is more than {CONFIG_BYTES} bytes once expanded"),
-            );
+            return job.fail(place, format!("is more than {CONFIG_BYTES} bytes once expanded"));
         }
     }
     Ok(resolved)
@@ -182,10 +157,7 @@ fn fetch<'a>(
         },
         other => {
             let right = "write ${env:NAME}, ${file:path} or ${yaml:text}, or $${ for a plain ${";
-            job.fail(
-                place,
-                format!("found ${{{other}:...}}, which is not supported; {right}"),
-            )
+            job.fail(place, format!("found ${{{other}:...}}, which is not supported; {right}"))
         }
     }
 }
@@ -196,9 +168,7 @@ fn variable(text: &str, place: &Place, job: &mut Job<'_, '_>) -> Result<String, 
         None => (text, None),
     };
     let mut letters = name.chars();
-    let good = letters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    let good = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !good {
         let right = "a name is letters, digits and underscores, or write $${ for a plain ${";
@@ -209,10 +179,7 @@ fn variable(text: &str, place: &Place, job: &mut Job<'_, '_>) -> Result<String, 
         (None, Some(default)) => Ok(default.to_owned()),
         (None, None) => {
             let right = format!("set it, or write a default: ${{env:{name}:-value}}");
-            job.fail(
-                place,
-                format!("the environment variable {name} is not set; {right}"),
-            )
+            job.fail(place, format!("the environment variable {name} is not set; {right}"))
         }
     }
 }
@@ -267,11 +234,7 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut found = Vec::new();
     // `from` is where the pending text begins, `at` where the search goes on.
     let (mut from, mut at) = (0, 0);
-    while let Some(dollar) = text
-        .get(at..)
-        .and_then(|rest| rest.find('$'))
-        .map(|n| n + at)
-    {
+    while let Some(dollar) = text.get(at..).and_then(|rest| rest.find('$')).map(|n| n + at) {
         let next = text.as_bytes().get(dollar + 1);
         let end = ends.get(&(dollar + 1)).copied();
         match (next, end) {
@@ -351,10 +314,7 @@ mod tests {
             "token" => Ok("0042\n".to_owned()),
             _ => Err("no such file".to_owned()),
         };
-        let world = World {
-            env: &env,
-            file: &file,
-        };
+        let world = World { env: &env, file: &file };
         let mut problems = Problems::new();
         let node = expand(parse::parse(yaml, "a.yaml").unwrap(), &world, &mut problems);
         (node, problems)
@@ -461,10 +421,7 @@ mod tests {
             "a.yaml:2:8: a[0]::b: the environment variable NOPE is not set; set it, or write a \
              default: ${env:NOPE:-value}",
         );
-        fails(
-            "a: ${file:nope}",
-            "a.yaml:1:4: a: the file \"nope\" cannot be read: no such file",
-        );
+        fails("a: ${file:nope}", "a.yaml:1:4: a: the file \"nope\" cannot be read: no such file");
         let right = "write ${env:NAME}, ${file:path} or ${yaml:text}, or $${ for a plain ${";
         fails(
             "a: ${http://x}",
@@ -472,10 +429,7 @@ mod tests {
         );
         let right = "a name is letters, digits and underscores, or write $${ for a plain ${";
         fails("a: x${}", &format!("a.yaml:1:4: a: found ${{}}; {right}"));
-        fails(
-            "a: ${1A}",
-            &format!("a.yaml:1:4: a: found ${{1A}}; {right}"),
-        );
+        fails("a: ${1A}", &format!("a.yaml:1:4: a: found ${{1A}}; {right}"));
         let many = "needs more than 100 expansions; does a variable refer to itself?";
         fails("a: ${env:SELF}", &format!("a.yaml:1:4: a: {many}"));
     }

@@ -103,13 +103,7 @@ pub enum Default {
 
 impl Key {
     const fn new(name: &'static str, kind: Kind, default: Default, about: &'static str) -> Key {
-        Key {
-            name,
-            kind,
-            default,
-            about,
-            required: false,
-        }
+        Key { name, kind, default, about, required: false }
     }
 
     /// Marks the key as one that must be written.

@@ -22,10 +22,7 @@ pub struct World<'a> {
 impl World<'static> {
     /// The process's own environment and file system.
     pub fn system() -> World<'static> {
-        World {
-            env: &system_env,
-            file: &system_file,
-        }
+        World { env: &system_env, file: &system_file }
     }
 }
 
@@ -69,19 +66,13 @@ fn source(config: &str, world: &World<'_>) -> Result<Node, Problem> {
     if let Some(name) = config.strip_prefix("env:") {
         let Some(text) = (world.env)(name) else {
             let right = "set it to the text of a configuration";
-            return Err(refuse(
-                config,
-                format!("the environment variable is not set; {right}"),
-            ));
+            return Err(refuse(config, format!("the environment variable is not set; {right}")));
         };
         return parse::parse(&text, config);
     }
     if config.starts_with("http:") || config.starts_with("https:") {
         let right = "fetch it to a file and name that file";
-        return Err(refuse(
-            config,
-            format!("configuration is not read from the web; {right}"),
-        ));
+        return Err(refuse(config, format!("configuration is not read from the web; {right}")));
     }
     let path = config.strip_prefix("file:").unwrap_or(config);
     match (world.file)(path) {
@@ -91,12 +82,7 @@ fn source(config: &str, world: &World<'_>) -> Result<Node, Problem> {
 }
 
 fn refuse(source: &str, text: String) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        place: None,
-        path: source.to_owned(),
-        text,
-    }
+    Problem { severity: Severity::Error, place: None, path: source.to_owned(), text }
 }
 
 fn system_env(name: &str) -> Option<String> {
@@ -106,13 +92,9 @@ fn system_env(name: &str) -> Option<String> {
 fn system_file(path: &str) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     // One byte more than allowed, so that the limit shows instead of a silent cut.
-    let limit = u64::try_from(CONFIG_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let limit = u64::try_from(CONFIG_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() > CONFIG_BYTES {
         return Err(format!("it has more than {CONFIG_BYTES} bytes"));
     }
@@ -136,16 +118,8 @@ mod tests {
             "empty.yaml" => Ok("# nothing\n".to_owned()),
             _ => Err("no such file".to_owned()),
         };
-        let owned = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|&text| text.to_owned())
-                .collect::<Vec<_>>()
-        };
-        let world = World {
-            env: &env,
-            file: &file,
-        };
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let world = World { env: &env, file: &file };
         load(&owned(configs), &owned(sets), &world).map_err(|problems| problems.to_string())
     }
 
@@ -154,10 +128,7 @@ mod tests {
         let found = run(configs, sets).unwrap();
         let expected = parse::parse(expected, "expected").unwrap();
         // What an expansion typed also remembers its text; only the values are compared here.
-        assert_eq!(
-            format!("{}", Shape(&found)),
-            format!("{}", Shape(&expected))
-        );
+        assert_eq!(format!("{}", Shape(&found)), format!("{}", Shape(&expected)));
     }
 
     struct Shape<'a>(&'a Node);
@@ -166,9 +137,9 @@ mod tests {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             match &self.0.value {
                 Value::List(items) => items.iter().try_for_each(|i| write!(f, "[{}]", Shape(i))),
-                Value::Map(entries) => entries
-                    .iter()
-                    .try_for_each(|e| write!(f, "{{{}: {}}}", e.name, Shape(&e.node))),
+                Value::Map(entries) => {
+                    entries.iter().try_for_each(|e| write!(f, "{{{}: {}}}", e.name, Shape(&e.node)))
+                }
                 scalar => write!(f, "{scalar:?}"),
             }
         }
@@ -181,28 +152,14 @@ mod tests {
         check(&["one.yaml", "file:two.yaml"], &[], both);
         check(&["env:CONF"], &[], "{a: {b: 1}, c: 4317}");
         check(&["yaml:a::b: 2"], &[], "{a: {b: 2}}");
-        check(
-            &["env:CONF", "yaml:{a: {c: 2}}"],
-            &["a.b=3"],
-            "{a: {b: 3, c: 2}, c: 4317}",
-        );
-        check(
-            &["one.yaml"],
-            &["a=${env:PORT}", "p.q=2"],
-            "{a: 4317, p: {q: 2}}",
-        );
+        check(&["env:CONF", "yaml:{a: {c: 2}}"], &["a.b=3"], "{a: {b: 3, c: 2}, c: 4317}");
+        check(&["one.yaml"], &["a=${env:PORT}", "p.q=2"], "{a: 4317, p: {q: 2}}");
         check(&["env:CONF", "empty.yaml"], &[], "{a: {b: 1}, c: 4317}");
     }
 
     #[test]
     fn the_problems_of_all_sources_come_together() {
-        let configs = [
-            "gone.yaml",
-            "bad.yaml",
-            "env:NOPE",
-            "https://a/b",
-            "yaml:a: ${env:NO}",
-        ];
+        let configs = ["gone.yaml", "bad.yaml", "env:NOPE", "https://a/b", "yaml:a: ${env:NO}"];
         assert_eq!(
             run(&configs, &["x"]).unwrap_err(),
             "gone.yaml: the file cannot be read: no such file\n\
@@ -227,10 +184,7 @@ mod tests {
         let read = |path: &std::path::Path| system_file(path.to_str().unwrap());
         assert_eq!(read(&path), Err("it is not UTF-8 text".to_owned()));
         std::fs::write(&path, vec![b'#'; CONFIG_BYTES + 1]).unwrap();
-        assert_eq!(
-            read(&path),
-            Err("it has more than 4194304 bytes".to_owned())
-        );
+        assert_eq!(read(&path), Err("it has more than 4194304 bytes".to_owned()));
         std::fs::write(&path, "a: 1").unwrap();
         assert_eq!(read(&path), Ok("a: 1".to_owned()));
     }

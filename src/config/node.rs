@@ -17,20 +17,12 @@ pub struct Place {
 impl Place {
     /// A place in `source`.
     pub fn new(source: impl Into<Arc<str>>, line: u32, column: u32) -> Place {
-        Place {
-            source: source.into(),
-            line,
-            column,
-        }
+        Place { source: source.into(), line, column }
     }
 
     /// The beginning of `source`.
     pub fn start(source: &Arc<str>) -> Place {
-        Place {
-            source: Arc::clone(source),
-            line: 1,
-            column: 1,
-        }
+        Place { source: Arc::clone(source), line: 1, column: 1 }
     }
 }
 
@@ -99,12 +91,7 @@ impl PartialEq for Entry {
 impl Node {
     /// A plain node.
     pub fn new(value: Value, place: Place) -> Node {
-        Node {
-            value,
-            place,
-            quoted: false,
-            raw: None,
-        }
+        Node { value, place, quoted: false, raw: None }
     }
 
     /// Whether the value is null.
@@ -142,10 +129,7 @@ impl Node {
             Value::Int(value) => value.to_string(),
             Value::Float(value) => value.to_string(),
             Value::Text(text) if text.chars().count() > SHOWN => {
-                format!(
-                    "{:?}",
-                    text.chars().take(SHOWN).chain(['…']).collect::<String>()
-                )
+                format!("{:?}", text.chars().take(SHOWN).chain(['…']).collect::<String>())
             }
             Value::Text(text) => format!("{text:?}"),
             Value::List(_) => "a list".to_owned(),

@@ -26,22 +26,13 @@ pub fn parse(text: &str, source: impl Into<Arc<str>>) -> Result<Node, Problem> {
             format!("found {found} bytes; a configuration has at most {CONFIG_BYTES}"),
         ));
     }
-    let mut tree = Tree {
-        source,
-        open: Vec::new(),
-        root: None,
-        anchors: Vec::new(),
-        nodes: 0,
-    };
+    let mut tree = Tree { source, open: Vec::new(), root: None, anchors: Vec::new(), nodes: 0 };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let mark = e.marker();
             let place = tree.place(mark.line(), mark.col());
-            error(
-                place,
-                format!("is not YAML: {}{}", e.info(), advice(text, mark.line())),
-            )
+            error(place, format!("is not YAML: {}{}", e.info(), advice(text, mark.line())))
         })?;
         tree.take(event, &span)?;
     }
@@ -65,11 +56,7 @@ fn number(text: &str) -> Option<Value> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let special = match digits {
-        ".inf" | ".Inf" | ".INF" => Some(if negative {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        }),
+        ".inf" | ".Inf" | ".INF" => Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
         ".nan" | ".NaN" | ".NAN" if digits.len() == text.len() => Some(f64::NAN),
         _ => None,
     };
@@ -91,36 +78,20 @@ fn number(text: &str) -> Option<Value> {
         return None;
     }
     if bytes.iter().all(u8::is_ascii_digit) {
-        return text
-            .strip_prefix('+')
-            .unwrap_or(text)
-            .parse()
-            .ok()
-            .map(Value::Int);
+        return text.strip_prefix('+').unwrap_or(text).parse().ok().map(Value::Int);
     }
-    text.parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite())
-        .map(Value::Float)
+    text.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Float)
 }
 
 fn error(place: Place, text: String) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        place: Some(place),
-        path: String::new(),
-        text,
-    }
+    Problem { severity: Severity::Error, place: Some(place), path: String::new(), text }
 }
 
 /// What usually is behind a syntax error on that line.
 fn advice(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let indent = line.len() - line.trim_start().len();
-    if line
-        .get(..indent)
-        .is_some_and(|indent| indent.contains('\t'))
-    {
+    if line.get(..indent).is_some_and(|indent| indent.contains('\t')) {
         return "; indent with spaces, not with tabs";
     }
     match line.contains("${") && line.replace("${", "").contains(['[', '{']) {
@@ -164,38 +135,21 @@ impl Tree {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Problem> {
         let place = self.place(span.start.line(), span.start.col());
         match event {
-            Event::DocumentStart(..) if self.root.is_some() => Err(error(
-                place,
-                "found a second YAML document; a source has one".to_owned(),
-            )),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                Err(error(place, "found a second YAML document; a source has one".to_owned()))
+            }
             Event::Scalar(text, style, anchor, tag) => {
                 let node = typed(&text, style, tag.as_deref(), place)?;
                 self.add(node, anchor, Some(&text))
             }
             Event::SequenceStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "seq", &place)?;
-                self.open(
-                    Open::List {
-                        place: place.clone(),
-                        anchor,
-                        items: Vec::new(),
-                    },
-                    place,
-                )
+                self.open(Open::List { place: place.clone(), anchor, items: Vec::new() }, place)
             }
             Event::MappingStart(_, anchor, tag) => {
                 collection_tag(tag.as_deref(), "map", &place)?;
                 let (entries, key, lines) = (Vec::new(), None, HashMap::new());
-                self.open(
-                    Open::Map {
-                        place: place.clone(),
-                        anchor,
-                        entries,
-                        key,
-                        lines,
-                    },
-                    place,
-                )
+                self.open(Open::Map { place: place.clone(), anchor, entries, key, lines }, place)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(id) => self.alias(id, place),
@@ -206,19 +160,12 @@ impl Tree {
     fn place(&self, line: usize, column: usize) -> Place {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let source = Arc::clone(&self.source);
-        Place {
-            source,
-            line: number(line),
-            column: number(column).saturating_add(1),
-        }
+        Place { source, line: number(line), column: number(column).saturating_add(1) }
     }
 
     fn open(&mut self, open: Open, place: Place) -> Result<(), Problem> {
         if let Some(Open::Map { key: None, .. }) = self.open.last() {
-            return Err(error(
-                place,
-                "found a collection as a key; a key is a text".to_owned(),
-            ));
+            return Err(error(place, "found a collection as a key; a key is a text".to_owned()));
         }
         self.budget(&place, 1, 0)?;
         self.open.push(open);
@@ -227,17 +174,10 @@ impl Tree {
 
     fn close(&mut self) -> Result<(), Problem> {
         match self.open.pop() {
-            Some(Open::List {
-                place,
-                anchor,
-                items,
-            }) => self.add(Node::new(Value::List(items), place), anchor, None),
-            Some(Open::Map {
-                place,
-                anchor,
-                entries,
-                ..
-            }) => {
+            Some(Open::List { place, anchor, items }) => {
+                self.add(Node::new(Value::List(items), place), anchor, None)
+            }
+            Some(Open::Map { place, anchor, entries, .. }) => {
                 let entries = merge_keys(entries)?;
                 self.add(Node::new(Value::Map(entries), place), anchor, None)
             }
@@ -246,25 +186,14 @@ impl Tree {
     }
 
     fn alias(&mut self, id: usize, place: Place) -> Result<(), Problem> {
-        let anchor = self
-            .anchors
-            .iter()
-            .rfind(|(anchor, _)| *anchor == id)
-            .map(|(_, a)| a);
+        let anchor = self.anchors.iter().rfind(|(anchor, _)| *anchor == id).map(|(_, a)| a);
         let Some(anchor) = anchor else {
-            return Err(error(
-                place,
-                "this alias stands inside of what it repeats".to_owned(),
-            ));
+            return Err(error(place, "this alias stands inside of what it repeats".to_owned()));
         };
         // Counted before it is copied: nested aliases grow by powers.
         let (depth, nodes) = (anchor.depth, anchor.nodes);
         let too_big = self.open.len() + depth > CONFIG_DEPTH || self.nodes + nodes > CONFIG_NODES;
-        let node = if too_big {
-            None
-        } else {
-            Some(anchor.node.clone())
-        };
+        let node = if too_big { None } else { Some(anchor.node.clone()) };
         self.budget(&place, nodes, depth)?;
         let text = node.as_ref().and_then(Node::text).map(str::to_owned);
         match node {
@@ -295,24 +224,12 @@ impl Tree {
         self.budget(&node.place, 1, 0)?;
         if anchor > 0 {
             let (depth, nodes) = node.extent();
-            self.anchors.push((
-                anchor,
-                Anchor {
-                    node: node.clone(),
-                    depth,
-                    nodes,
-                },
-            ));
+            self.anchors.push((anchor, Anchor { node: node.clone(), depth, nodes }));
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
-            Some(Open::Map {
-                entries,
-                key,
-                lines,
-                ..
-            }) => match key.take() {
+            Some(Open::Map { entries, key, lines, .. }) => match key.take() {
                 Some((name, place)) => entries.push(Entry { name, place, node }),
                 None => {
                     let Some(text) = text else {
@@ -342,16 +259,10 @@ fn typed(text: &str, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Res
         Some((original, _)) if original == "!" => (Value::Text(text.to_owned()), true),
         Some((_, "int" | "float" | "bool" | "null")) => (scalar(text), false),
         Some((original, _)) => {
-            return Err(error(
-                place,
-                format!("found the YAML tag {original}; leave it out"),
-            ));
+            return Err(error(place, format!("found the YAML tag {original}; leave it out")));
         }
     };
-    Ok(Node {
-        quoted,
-        ..Node::new(value, place)
-    })
+    Ok(Node { quoted, ..Node::new(value, place) })
 }
 
 fn collection_tag(tag: Option<&Tag>, expected: &str, place: &Place) -> Result<(), Problem> {
@@ -409,22 +320,10 @@ mod tests {
         }
         check("true", Value::Bool(true));
         check("False", Value::Bool(false));
-        for word in [
-            "yes", "no", "on", "off", "y", "tRUE", "1_000", "1.2.3", "0123", "-007",
-        ] {
+        for word in ["yes", "no", "on", "off", "y", "tRUE", "1_000", "1.2.3", "0123", "-007"] {
             check(word, text(word));
         }
-        for word in [
-            "localhost:4317",
-            "5s",
-            "1e",
-            "+",
-            ".",
-            "0x",
-            "0xg",
-            "0x-1",
-            "e5",
-        ] {
+        for word in ["localhost:4317", "5s", "1e", "+", ".", "0x", "0xg", "0x-1", "e5"] {
             check(word, text(word));
         }
         check("42", Value::Int(42));
@@ -446,24 +345,16 @@ mod tests {
             check(quoted, text("5"));
         }
         check("!!int '5'", Value::Int(5));
-        check(
-            "{a: 1, a b: [x]}",
-            parse("a: 1\na b:\n- x", "t").map(|n| n.value).unwrap(),
-        );
+        check("{a: 1, a b: [x]}", parse("a: 1\na b:\n- x", "t").map(|n| n.value).unwrap());
     }
 
     #[test]
     fn values_and_keys_know_their_places() {
         let node = parse("a:\n  - b: 'x'\nü: {c: 1}\n", "f").unwrap();
         let list = &node.get("a").unwrap().node;
-        let Value::List(items) = &list.value else {
-            panic!("a list")
-        };
+        let Value::List(items) = &list.value else { panic!("a list") };
         let b = items[0].get("b").unwrap();
-        assert_eq!(
-            [&b.place, &b.node.place].map(Place::to_string),
-            ["f:2:5", "f:2:8"]
-        );
+        assert_eq!([&b.place, &b.node.place].map(Place::to_string), ["f:2:5", "f:2:8"]);
         assert!(b.node.quoted);
         let c = node.get("ü").unwrap().node.get("c").unwrap();
         assert_eq!(c.node.place.to_string(), "f:3:8");
@@ -473,10 +364,7 @@ mod tests {
     fn anchors_repeat_and_merge_keys_inherit() {
         let same = |a: &str, b: &str| assert_eq!(parse(a, "t").unwrap(), parse(b, "t").unwrap());
         same("a: &x {b: 1}\nc: *x", "{a: {b: 1}, c: {b: 1}}");
-        same(
-            "a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}",
-            "{a: {b: 1, c: 2}, d: {b: 3, c: 2}}",
-        );
+        same("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}", "{a: {b: 1, c: 2}, d: {b: 3, c: 2}}");
         same("{a: &x {b: 1}, y: &y {c: 2}, d: {<<: [*x, *y]}}", {
             "{a: {b: 1}, y: {c: 2}, d: {b: 1, c: 2}}"
         });
@@ -485,38 +373,17 @@ mod tests {
 
     #[track_caller]
     fn fails(yaml: &str, expected: &str) {
-        assert_eq!(
-            parse(yaml, "t").map_err(|e| e.to_string()),
-            Err(expected.to_owned())
-        );
+        assert_eq!(parse(yaml, "t").map_err(|e| e.to_string()), Err(expected.to_owned()));
     }
 
     #[test]
     fn what_is_no_configuration_is_refused_with_its_place() {
-        fails(
-            "a: 1\nb: 2\na: 3",
-            "t:3:1: key \"a\" stands twice, first in line 1",
-        );
-        fails(
-            "a: 1\n---\nb: 2",
-            "t:2:1: found a second YAML document; a source has one",
-        );
-        fails(
-            "{[a]: 1}",
-            "t:1:2: found a collection as a key; a key is a text",
-        );
-        fails(
-            "a: !thing 1",
-            "t:1:11: found the YAML tag !thing; leave it out",
-        );
-        fails(
-            "a: {<<: 5}",
-            "t:1:5: found << with something other than a map; write <<: *anchor",
-        );
-        fails(
-            "a: &x [*x]",
-            "t:1:8: this alias stands inside of what it repeats",
-        );
+        fails("a: 1\nb: 2\na: 3", "t:3:1: key \"a\" stands twice, first in line 1");
+        fails("a: 1\n---\nb: 2", "t:2:1: found a second YAML document; a source has one");
+        fails("{[a]: 1}", "t:1:2: found a collection as a key; a key is a text");
+        fails("a: !thing 1", "t:1:11: found the YAML tag !thing; leave it out");
+        fails("a: {<<: 5}", "t:1:5: found << with something other than a map; write <<: *anchor");
+        fails("a: &x [*x]", "t:1:8: this alias stands inside of what it repeats");
         fails(
             "a:\n\tb: 1",
             "t:2:2: is not YAML: tabs disallowed within this context (block indentation); \
@@ -528,41 +395,24 @@ mod tests {
              [ ] and { }, put ${...} in quotes",
         );
         fails("a: [1", "t:1:4: is not YAML: unclosed bracket '['");
-        fails(
-            "a: *nope",
-            "t:1:4: is not YAML: while parsing node, found unknown anchor",
-        );
+        fails("a: *nope", "t:1:4: is not YAML: while parsing node, found unknown anchor");
     }
 
     #[test]
     fn alias_bombs_and_towers_end() {
-        let bomb: String = (1..40)
-            .map(|n| format!("k{n}: &a{n} [*a{0}, *a{0}]\n", n - 1))
-            .collect();
+        let bomb: String =
+            (1..40).map(|n| format!("k{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)).collect();
         let bomb = format!("k0: &a0 [x]\n{bomb}");
         let sentence = parse(&bomb, "t").unwrap_err().to_string();
         assert!(sentence.ends_with("more than 100000 values, repeated aliases included"));
         let tower = "[".repeat(70) + &"]".repeat(70);
         let sentence = parse(&tower, "t").unwrap_err().to_string();
-        assert!(
-            sentence.ends_with("nests deeper than 64 levels"),
-            "{sentence}"
-        );
-        let steps: String = (1..99)
-            .map(|n| format!("k{n}: &a{n} [*a{0}]\n", n - 1))
-            .collect();
-        let sentence = parse(&format!("k0: &a0 [x]\n{steps}"), "t")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            sentence.ends_with("nests deeper than 64 levels"),
-            "{sentence}"
-        );
+        assert!(sentence.ends_with("nests deeper than 64 levels"), "{sentence}");
+        let steps: String = (1..99).map(|n| format!("k{n}: &a{n} [*a{0}]\n", n - 1)).collect();
+        let sentence = parse(&format!("k0: &a0 [x]\n{steps}"), "t").unwrap_err().to_string();
+        assert!(sentence.ends_with("nests deeper than 64 levels"), "{sentence}");
         let long = "#".repeat(CONFIG_BYTES + 1);
-        fails(
-            &long,
-            "t:1:1: found 4194305 bytes; a configuration has at most 4194304",
-        );
+        fails(&long, "t:1:1: found 4194305 bytes; a configuration has at most 4194304");
     }
 
     proptest! {

@@ -10,29 +10,14 @@ use super::suggest;
 
 /// The keys of one pipeline.
 pub const PIPELINE: &[Key] = &[
-    Key::list_of_text(
-        "receivers",
-        &[],
-        "ids of receivers or connectors, at least one",
-    ),
-    Key::list_of_text(
-        "processors",
-        &[],
-        "ids of processors in the order of their work",
-    ),
-    Key::list_of_text(
-        "exporters",
-        &[],
-        "ids of exporters or connectors, at least one",
-    ),
+    Key::list_of_text("receivers", &[], "ids of receivers or connectors, at least one"),
+    Key::list_of_text("processors", &[], "ids of processors in the order of their work"),
+    Key::list_of_text("exporters", &[], "ids of exporters or connectors, at least one"),
 ];
 
 const SERVICE: &[Key] = &[
     Key::list_of_text("extensions", &[], "ids of the extensions to start"),
-    Key::any(
-        "pipelines",
-        "signal, or signal/name, to its receivers, processors and exporters",
-    ),
+    Key::any("pipelines", "signal, or signal/name, to its receivers, processors and exporters"),
     Key::any("telemetry", "own logs and metrics"),
 ];
 
@@ -49,25 +34,15 @@ pub(super) fn check(
     shelves: &[Shelf; 5],
     problems: &mut Problems,
 ) -> Found {
-    let located = Node {
-        place: place.clone(),
-        ..service.clone()
-    };
+    let located = Node { place: place.clone(), ..service.clone() };
     Section::check(&located, SERVICE, "service", problems);
-    let mut walk = Walk {
-        shelves,
-        problems,
-        used: Vec::new(),
-    };
+    let mut walk = Walk { shelves, problems, used: Vec::new() };
     let extensions = walk.references(service, "extensions", "service", &[Class::Extension], None);
     let pipelines = walk.pipelines(service, place);
     walk.connectors();
     walk.unused();
     walk.named_extensions(&extensions);
-    Found {
-        pipelines,
-        extensions,
-    }
+    Found { pipelines, extensions }
 }
 
 struct Walk<'a> {
@@ -80,28 +55,18 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn pipelines(&mut self, service: &Node, place: &Place) -> Vec<Pipeline> {
         let path = "service::pipelines";
-        let Some(entry) = service
-            .get("pipelines")
-            .filter(|entry| !entry.node.is_null())
-        else {
+        let Some(entry) = service.get("pipelines").filter(|entry| !entry.node.is_null()) else {
             let right = "write pipelines: {traces: {receivers: [...], exporters: [...]}}";
-            self.problems
-                .error(place.clone(), path, format!("has no pipeline; {right}"));
+            self.problems.error(place.clone(), path, format!("has no pipeline; {right}"));
             return Vec::new();
         };
         if !matches!(entry.node.value, Value::Map(_)) || entry.node.entries().is_empty() {
             let found = entry.node.describe();
             let right = "write a map with at least one of traces, metrics, logs";
             let place = entry.node.place.clone();
-            self.problems
-                .error(place, path, format!("found {found}; {right}"));
+            self.problems.error(place, path, format!("found {found}; {right}"));
         }
-        entry
-            .node
-            .entries()
-            .iter()
-            .filter_map(|entry| self.pipeline(entry))
-            .collect()
+        entry.node.entries().iter().filter_map(|entry| self.pipeline(entry)).collect()
     }
 
     fn pipeline(&mut self, entry: &Entry) -> Option<Pipeline> {
@@ -111,15 +76,11 @@ impl Walk<'_> {
         let (Some(signal), Some(id)) = (signal, ComponentId::parse(name)) else {
             let hint = suggest::hint(kind, &SIGNALS, "valid signals");
             let text = format!("unknown signal {kind:?} in the id {name:?}{hint}");
-            self.problems
-                .error(entry.place.clone(), "service::pipelines", text);
+            self.problems.error(entry.place.clone(), "service::pipelines", text);
             return None;
         };
         let path = join("service::pipelines", name);
-        let located = Node {
-            place: entry.place.clone(),
-            ..entry.node.clone()
-        };
+        let located = Node { place: entry.place.clone(), ..entry.node.clone() };
         Section::check(&located, PIPELINE, &path, self.problems);
         let signal_of = Some(signal);
         let node = &located;
@@ -129,14 +90,7 @@ impl Walk<'_> {
         let processors = self.references(node, "processors", &path, &[Class::Processor], signal_of);
         let exporters = self.references(node, "exporters", &path, &outlets, signal_of);
         let place = entry.place.clone();
-        Some(Pipeline {
-            id,
-            signal,
-            receivers,
-            processors,
-            exporters,
-            place,
-        })
+        Some(Pipeline { id, signal, receivers, processors, exporters, place })
     }
 
     /// The references in the list `key` of `node`, each checked; only good ones are returned.
@@ -183,16 +137,11 @@ impl Walk<'_> {
 
     /// The class under which an id is written, else a hint at what was meant.
     fn resolve(&self, id: &str, classes: &[Class]) -> Result<Class, String> {
-        let shelves = || {
-            self.shelves
-                .iter()
-                .filter(|shelf| classes.contains(&shelf.class))
-        };
+        let shelves = || self.shelves.iter().filter(|shelf| classes.contains(&shelf.class));
         let found = shelves().find(|shelf| shelf.written.iter().any(|written| written == id));
         found.map(|shelf| shelf.class).ok_or_else(|| {
-            let known: Vec<&str> = shelves()
-                .flat_map(|shelf| shelf.written.iter().map(String::as_str))
-                .collect();
+            let known: Vec<&str> =
+                shelves().flat_map(|shelf| shelf.written.iter().map(String::as_str)).collect();
             let noun = classes.first().map_or("components", |class| class.plural());
             suggest::hint(id, &known, &format!("configured {noun}"))
         })
@@ -221,10 +170,7 @@ impl Walk<'_> {
 
     fn find(&self, class: Class, id: &str) -> Option<&Configured> {
         let shelf = self.shelves.iter().find(|shelf| shelf.class == class)?;
-        shelf
-            .good
-            .iter()
-            .find(|configured| configured.id.as_str() == id)
+        shelf.good.iter().find(|configured| configured.id.as_str() == id)
     }
 
     /// A connector joins two pipelines, and its id must not be an exporter's or receiver's too.
@@ -234,10 +180,8 @@ impl Walk<'_> {
             let id = connector.id.as_str();
             let path = join("connectors", id);
             let (place, used) = (connector.place.clone(), &self.used);
-            let uses = |key| {
-                used.iter()
-                    .any(|(_, other, list)| *other == connector.id && *list == key)
-            };
+            let uses =
+                |key| used.iter().any(|(_, other, list)| *other == connector.id && *list == key);
             match (uses("exporters"), uses("receivers")) {
                 (true, false) => self.problems.error(
                     place,
@@ -312,13 +256,8 @@ fn written(entry: Option<&Entry>) -> Option<Vec<(String, Place)>> {
             (texts.len() == items.len() || !texts.is_empty()).then_some(texts)
         }
         _ => entry.node.text().map(|text| {
-            let parts = text
-                .split(',')
-                .map(str::trim)
-                .filter(|part| !part.is_empty());
-            parts
-                .map(|part| (part.to_owned(), entry.node.place.clone()))
-                .collect()
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            parts.map(|part| (part.to_owned(), entry.node.place.clone())).collect()
         }),
     }
 }

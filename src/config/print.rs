@@ -48,18 +48,10 @@ enum Tree {
 fn service(document: &Document) -> Tree {
     let mut map = Vec::new();
     if !document.extensions.is_empty() {
-        let ids = document
-            .extensions
-            .iter()
-            .map(|e| text(e.id.as_str()))
-            .collect();
+        let ids = document.extensions.iter().map(|e| text(e.id.as_str())).collect();
         map.push(("extensions".to_owned(), Tree::List(ids)));
     }
-    let pipelines = document
-        .pipelines
-        .iter()
-        .map(|p| (p.id.to_string(), pipeline(p)))
-        .collect();
+    let pipelines = document.pipelines.iter().map(|p| (p.id.to_string(), pipeline(p))).collect();
     map.push(("pipelines".to_owned(), Tree::Map(pipelines)));
     map.push(("telemetry".to_owned(), telemetry(&document.telemetry)));
     Tree::Map(map)
@@ -67,10 +59,7 @@ fn service(document: &Document) -> Tree {
 
 fn pipeline(pipeline: &Pipeline) -> Tree {
     let list = |name: &str, ids: &[ComponentId]| {
-        (
-            name.to_owned(),
-            Tree::List(ids.iter().map(|id| text(id.as_str())).collect()),
-        )
+        (name.to_owned(), Tree::List(ids.iter().map(|id| text(id.as_str())).collect()))
     };
     Tree::Map(vec![
         list("receivers", &pipeline.receivers),
@@ -88,14 +77,8 @@ fn telemetry(telemetry: &Telemetry) -> Tree {
         Some(address) => map(&[("address", address)]),
         None => map(&[("level", "none")]),
     };
-    let logs = map(&[
-        ("level", &telemetry.log_level),
-        ("encoding", &telemetry.log_encoding),
-    ]);
-    Tree::Map(vec![
-        ("logs".to_owned(), logs),
-        ("metrics".to_owned(), metrics),
-    ])
+    let logs = map(&[("level", &telemetry.log_level), ("encoding", &telemetry.log_encoding)]);
+    Tree::Map(vec![("logs".to_owned(), logs), ("metrics".to_owned(), metrics)])
 }
 
 fn section(section: &Section) -> Tree {
@@ -124,26 +107,17 @@ fn setting(setting: &Setting, kind: &Kind) -> Option<Tree> {
         Setting::Duration(value) => text(&duration::format(*value)),
         Setting::Endpoint(endpoint) => text(endpoint.as_ref().map_or("", |e| e.as_str())),
         Setting::List(items) => Tree::List(items.iter().map(|item| text(item)).collect()),
-        Setting::Map(pairs) => Tree::Map(
-            pairs
-                .iter()
-                .map(|(name, value)| (name.clone(), text(value)))
-                .collect(),
-        ),
-        Setting::SecretMap(pairs) => Tree::Map(
-            pairs
-                .iter()
-                .map(|(name, value)| (name.clone(), hidden(value)))
-                .collect(),
-        ),
+        Setting::Map(pairs) => {
+            Tree::Map(pairs.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+        }
+        Setting::SecretMap(pairs) => {
+            Tree::Map(pairs.iter().map(|(name, value)| (name.clone(), hidden(value))).collect())
+        }
         Setting::Section(inner) | Setting::Optional(Some(inner)) => section(inner),
         Setting::Sections(items) => Tree::List(items.iter().map(section).collect()),
-        Setting::Named(pairs) => Tree::Map(
-            pairs
-                .iter()
-                .map(|(name, inner)| (name.clone(), section(inner)))
-                .collect(),
-        ),
+        Setting::Named(pairs) => {
+            Tree::Map(pairs.iter().map(|(name, inner)| (name.clone(), section(inner))).collect())
+        }
         Setting::Node(Some(inner)) => node(inner),
     })
 }
@@ -156,12 +130,9 @@ fn node(inner: &Node) -> Tree {
         Value::Float(value) => Tree::Scalar(float(*value)),
         Value::Text(value) => text(value),
         Value::List(items) => Tree::List(items.iter().map(node).collect()),
-        Value::Map(entries) => Tree::Map(
-            entries
-                .iter()
-                .map(|e| (e.name.clone(), node(&e.node)))
-                .collect(),
-        ),
+        Value::Map(entries) => {
+            Tree::Map(entries.iter().map(|e| (e.name.clone(), node(&e.node))).collect())
+        }
     }
 }
 
@@ -187,11 +158,7 @@ fn quote(text: &str) -> String {
         && !text.ends_with(':')
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
         && parse::scalar(text) == Value::Text(text.to_owned());
-    if plain {
-        text.to_owned()
-    } else {
-        Json::String(text.to_owned()).to_string()
-    }
+    if plain { text.to_owned() } else { Json::String(text.to_owned()).to_string() }
 }
 
 /// Words that older YAML readers take for booleans.
@@ -208,10 +175,7 @@ fn write(tree: &Tree, indent: usize, out: &mut String) {
                 let mut inner = String::new();
                 write(item, indent + 2, &mut inner);
                 // The dash takes the place of the first line's last two columns of indent.
-                out.push_str(&format!(
-                    "{pad}- {}",
-                    inner.get(indent + 2..).unwrap_or_default()
-                ));
+                out.push_str(&format!("{pad}- {}", inner.get(indent + 2..).unwrap_or_default()));
             }
         }
         Tree::Map(pairs) => {

@@ -109,20 +109,11 @@ impl Problems {
 
     /// `value` with the warnings if nothing is an error, else all problems.
     pub fn into_result<T>(self, value: T) -> Result<(T, Problems), Problems> {
-        if self.has_errors() {
-            Err(self)
-        } else {
-            Ok((value, self))
-        }
+        if self.has_errors() { Err(self) } else { Ok((value, self)) }
     }
 
     fn add(&mut self, severity: Severity, place: Option<Place>, path: String, text: String) {
-        self.0.push(Problem {
-            severity,
-            place,
-            path,
-            text,
-        });
+        self.0.push(Problem { severity, place, path, text });
     }
 }
 
@@ -166,11 +157,7 @@ mod tests {
     #[test]
     fn problems_read_as_sentences_in_the_order_of_the_file() {
         let mut problems = Problems::new();
-        problems.warning(
-            Place::new("a.yaml", 9, 2),
-            "exporters::debug",
-            "is not used",
-        );
+        problems.warning(Place::new("a.yaml", 9, 2), "exporters::debug", "is not used");
         problems.error(Place::new("a.yaml", 2, 7), "receivers", "unknown key \"x\"");
         problems.error(None, "", "no configuration given");
         problems.sort();
@@ -180,9 +167,6 @@ mod tests {
              a.yaml:2:7: receivers: unknown key \"x\"\n\
              a.yaml:9:2: warning: exporters::debug: is not used"
         );
-        assert_eq!(
-            (problems.errors().count(), problems.warnings().count()),
-            (2, 1)
-        );
+        assert_eq!((problems.errors().count(), problems.warnings().count()), (2, 1));
     }
 }

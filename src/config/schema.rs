@@ -18,10 +18,7 @@ pub fn schema(catalog: &Catalog) -> Json {
     let mut properties = Map::new();
     let mut definitions = Map::new();
     for class in Class::ALL {
-        properties.insert(
-            class.plural().to_owned(),
-            shelf(catalog, class, &mut definitions),
-        );
+        properties.insert(class.plural().to_owned(), shelf(catalog, class, &mut definitions));
     }
     properties.insert("service".to_owned(), service());
     json!({
@@ -91,10 +88,7 @@ fn service() -> Json {
 fn object(keys: &'static [Key]) -> Map<String, Json> {
     let mut properties = Map::new();
     let mut required = Vec::new();
-    for key in keys
-        .iter()
-        .filter(|key| !matches!(key.kind, Kind::Unsupported(_)))
-    {
+    for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Unsupported(_))) {
         properties.insert(key.name.to_owned(), property(key));
         if key.required {
             required.push(key.name);

@@ -82,11 +82,7 @@ impl PartialEq for Section {
 
 impl Section {
     pub(super) fn new(path: &str, place: &Place, fields: Vec<Field>) -> Section {
-        Section {
-            path: path.to_owned(),
-            place: place.clone(),
-            fields,
-        }
+        Section { path: path.to_owned(), place: place.clone(), fields }
     }
 
     /// Checks `node` (a map, or null for all defaults) against `keys`. `path` is the Collector
@@ -311,8 +307,7 @@ impl Section {
     }
 
     fn setting(&self, name: &str) -> &Setting {
-        self.field(name)
-            .map_or(&Setting::Nothing, |field| &field.setting)
+        self.field(name).map_or(&Setting::Nothing, |field| &field.setting)
     }
 
     fn field(&self, name: &str) -> Option<&Field> {

@@ -21,18 +21,8 @@ const ON_STDERR: &str = "own logs go to stderr, one line each";
 const PLAIN_NAMES: &str = "own metrics have the Collector's plain names";
 
 const LOGS: &[Key] = &[
-    Key::choice(
-        "level",
-        &["debug", "info", "warn", "error"],
-        "info",
-        "the least level written",
-    ),
-    Key::choice(
-        "encoding",
-        &["console", "json"],
-        "console",
-        "how a line is written",
-    ),
+    Key::choice("level", &["debug", "info", "warn", "error"], "info", "the least level written"),
+    Key::choice("encoding", &["console", "json"], "console", "how a line is written"),
     Key::ignored("development", ON_STDERR),
     Key::ignored("sampling", "own logs are not sampled"),
     Key::ignored("output_paths", ON_STDERR),
@@ -54,24 +44,14 @@ const PROMETHEUS: &[Key] = &[
     Key::ignored("with_resource_constant_labels", PLAIN_NAMES),
 ];
 
-const PULL_EXPORTER: &[Key] = &[Key::optional_object(
-    "prometheus",
-    PROMETHEUS,
-    "a page that Prometheus reads",
-)];
+const PULL_EXPORTER: &[Key] =
+    &[Key::optional_object("prometheus", PROMETHEUS, "a page that Prometheus reads")];
 
-const PULL: &[Key] = &[Key::object(
-    "exporter",
-    PULL_EXPORTER,
-    "how metrics are read",
-)];
+const PULL: &[Key] = &[Key::object("exporter", PULL_EXPORTER, "how metrics are read")];
 
 const READER: &[Key] = &[
     Key::optional_object("pull", PULL, "metrics that others come to read"),
-    Key::unsupported(
-        "periodic",
-        "own metrics are not pushed; use pull and let Prometheus read",
-    ),
+    Key::unsupported("periodic", "own metrics are not pushed; use pull and let Prometheus read"),
 ];
 
 const METRICS: &[Key] = &[
@@ -81,16 +61,8 @@ const METRICS: &[Key] = &[
         "normal",
         "none turns own metrics off",
     ),
-    Key::endpoint(
-        "address",
-        "",
-        "the older form of readers: host:port of the Prometheus page",
-    ),
-    Key::list_of_objects(
-        "readers",
-        READER,
-        "at most one Prometheus page; [] turns it off",
-    ),
+    Key::endpoint("address", "", "the older form of readers: host:port of the Prometheus page"),
+    Key::list_of_objects("readers", READER, "at most one Prometheus page; [] turns it off"),
     Key::ignored("views", "own metrics are as they are"),
 ];
 
@@ -125,43 +97,28 @@ fn metrics_address(metrics: &Section, problems: &mut Problems) -> Option<String>
         let readers = metrics.sections("readers");
         if readers.len() > 1 {
             let found = readers.len();
-            metrics.error(
-                problems,
-                "readers",
-                format!("found {found} readers; write one"),
-            );
+            metrics.error(problems, "readers", format!("found {found} readers; write one"));
         }
-        return readers
-            .first()
-            .and_then(|reader| reader_address(reader, problems));
+        return readers.first().and_then(|reader| reader_address(reader, problems));
     }
     if !metrics.is_set("address") {
         return Some("localhost:8888".to_owned());
     }
     let address = metrics.endpoint("address")?;
     if address.scheme.is_some() {
-        let text = format!(
-            "found {:?}; write host:port such as localhost:8888",
-            address.as_str()
-        );
+        let text = format!("found {:?}; write host:port such as localhost:8888", address.as_str());
         metrics.error(problems, "address", text);
     }
     Some(listen(&address.host, i64::from(address.port_or(8888))))
 }
 
 fn reader_address(reader: &Section, problems: &mut Problems) -> Option<String> {
-    let exporter = reader
-        .optional_section("pull")
-        .map(|pull| pull.section("exporter"));
+    let exporter = reader.optional_section("pull").map(|pull| pull.section("exporter"));
     let page = exporter.and_then(|exporter| exporter.optional_section("prometheus"));
     let Some(page) = page else {
         // A push reader is reported already.
         if !reader.is_set("periodic") {
-            reader.error(
-                problems,
-                "",
-                "names no exporter; write pull: {exporter: {prometheus: }}",
-            );
+            reader.error(problems, "", "names no exporter; write pull: {exporter: {prometheus: }}");
         }
         return None;
     };
@@ -215,10 +172,7 @@ mod tests {
     #[test]
     fn logs_have_level_and_encoding() {
         let (telemetry, problems) = run("logs: {level: WARN, encoding: json}");
-        assert_eq!(
-            (problems.as_str(), telemetry.log_level.as_str()),
-            ("", "warn")
-        );
+        assert_eq!((problems.as_str(), telemetry.log_level.as_str()), ("", "warn"));
         assert_eq!(telemetry.log_encoding, "json");
         assert_eq!(run("").0.log_level, "info");
     }

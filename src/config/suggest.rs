@@ -62,11 +62,7 @@ mod tests {
         check("timeuot", &keys, "; did you mean \"timeout\"?");
         check("Endpoint", &keys, "; did you mean \"endpoint\"?");
         check("tsl", &keys, "; did you mean \"tls\"?");
-        check(
-            "verbosity",
-            &keys,
-            "; valid keys are timeout, endpoint, tls",
-        );
+        check("verbosity", &keys, "; valid keys are timeout, endpoint, tls");
         check("x", &["y"], "; valid keys are y");
         check("", &[], "; there are no valid keys");
     }

@@ -25,12 +25,7 @@ const RULE: &[Key] = &[
 const KEYS: &[Key] = &[
     Key::endpoint("endpoint", "", "where to send").required(),
     Key::duration("timeout", "5s", "per attempt"),
-    Key::choice(
-        "compression",
-        &["gzip", "zstd", "none"],
-        "gzip",
-        "of the body",
-    ),
+    Key::choice("compression", &["gzip", "zstd", "none"], "gzip", "of the body"),
     Key::map_of_secret("headers", "sent along"),
     Key::secret("token", "for the backend"),
     Key::int("consumers", 10, 1..=1000, "tasks that send"),
@@ -72,18 +67,9 @@ fn absent_keys_have_their_defaults() {
     for yaml in ["", "timeout:\nretry_on_failure:\nheaders: ~"] {
         let x = section(yaml);
         assert_eq!(x.duration("timeout"), Duration::from_secs(5));
-        assert_eq!(
-            (x.int("consumers"), x.count("consumers"), x.float("ratio")),
-            (10, 10, 0.5)
-        );
-        assert_eq!(
-            (x.bytes("buffer"), x.bytes("limit_mib")),
-            (65_536, 64 << 20)
-        );
-        assert_eq!(
-            (x.text("compression"), x.text("user_agent")),
-            ("gzip", "spanloom")
-        );
+        assert_eq!((x.int("consumers"), x.count("consumers"), x.float("ratio")), (10, 10, 0.5));
+        assert_eq!((x.bytes("buffer"), x.bytes("limit_mib")), (65_536, 64 << 20));
+        assert_eq!((x.text("compression"), x.text("user_agent")), ("gzip", "spanloom"));
         assert_eq!(x.list("names"), ["a", "b"]);
         assert!(x.secret("token").is_empty() && x.secret_map("headers").is_empty());
         assert!(x.map("labels").is_empty() && x.sections("rules").is_empty());
@@ -104,19 +90,13 @@ fn written_keys_have_their_values() {
     );
     assert_eq!(x.duration("timeout"), Duration::from_secs(90));
     assert_eq!((x.text("compression"), x.text("user_agent")), ("zstd", "5"));
-    assert_eq!(
-        x.secret_map("headers"),
-        [("k".to_owned(), Secret::new("v"))]
-    );
+    assert_eq!(x.secret_map("headers"), [("k".to_owned(), Secret::new("v"))]);
     assert_eq!(x.secret("token").expose(), "t");
     assert_eq!((x.int("consumers"), x.float("ratio")), (3, 1.0));
     assert_eq!((x.bytes("buffer"), x.bytes("limit_mib")), (4096, 2 << 20));
     assert_eq!(x.list("names"), ["x"]);
     assert_eq!(x.map("labels"), [("k".to_owned(), "v".to_owned())]);
-    assert!(
-        x.optional_section("tls")
-            .is_some_and(|tls| !tls.bool("insecure"))
-    );
+    assert!(x.optional_section("tls").is_some_and(|tls| !tls.bool("insecure")));
     assert!(!x.section("retry_on_failure").bool("enabled"));
     assert_eq!(x.sections("rules")[0].list("keys"), ["a", "b"]);
     let (name, tenant) = &x.named_sections("tenants")[0];
@@ -150,27 +130,15 @@ fn unknown_keys_are_named_with_a_suggestion() {
 /// The problem of one line under a good endpoint: its column and the rest of its sentence.
 #[track_caller]
 fn one(line: &str, expected: &str) {
-    check(
-        &format!("{ENDPOINT}{line}"),
-        &format!("a.yaml:2:{expected}"),
-    );
+    check(&format!("{ENDPOINT}{line}"), &format!("a.yaml:2:{expected}"));
 }
 
 #[test]
 fn wrong_values_say_what_was_found_and_what_is_right() {
     let duration = "write a duration such as 5s, 200ms or 1h30m";
-    one(
-        "timeout: fast",
-        &format!("10: exporters::x::timeout: found \"fast\"; {duration}"),
-    );
-    one(
-        "timeout: -5s",
-        &format!("10: exporters::x::timeout: found \"-5s\"; {duration}"),
-    );
-    one(
-        "timeout: [5s]",
-        &format!("10: exporters::x::timeout: found a list; {duration}"),
-    );
+    one("timeout: fast", &format!("10: exporters::x::timeout: found \"fast\"; {duration}"));
+    one("timeout: -5s", &format!("10: exporters::x::timeout: found \"-5s\"; {duration}"));
+    one("timeout: [5s]", &format!("10: exporters::x::timeout: found a list; {duration}"));
     one(
         "timeout: 5",
         "10: exporters::x::timeout: found 5; write a duration with its unit such as 5s",
@@ -185,21 +153,12 @@ fn wrong_values_say_what_was_found_and_what_is_right() {
     one("consumers: '5'", {
         "12: exporters::x::consumers: found \"5\"; write a whole number from 1 to 1000"
     });
-    one(
-        "offset: x",
-        "9: exporters::x::offset: found \"x\"; write a whole number",
-    );
+    one("offset: x", "9: exporters::x::offset: found \"x\"; write a whole number");
     one("buffer: -1", {
         "9: exporters::x::buffer: found -1; write a whole number of bytes of at least 0"
     });
-    one(
-        "ratio: 2",
-        "8: exporters::x::ratio: found 2; write a number from 0 to 1",
-    );
-    one(
-        "ratio: .nan",
-        "8: exporters::x::ratio: found NaN; write a number from 0 to 1",
-    );
+    one("ratio: 2", "8: exporters::x::ratio: found 2; write a number from 0 to 1");
+    one("ratio: .nan", "8: exporters::x::ratio: found NaN; write a number from 0 to 1");
     one("compression: gz", {
         "14: exporters::x::compression: found \"gz\"; write one of gzip, zstd, none"
     });
@@ -211,37 +170,19 @@ fn wrong_texts_and_collections_say_so_too() {
         "user_agent: 5",
         "13: exporters::x::user_agent: found 5; put quotes around it to make it a text",
     );
-    one(
-        "user_agent: {}",
-        "13: exporters::x::user_agent: found a map; write a text",
-    );
-    one(
-        "names: [a, [b]]",
-        "12: exporters::x::names[1]: found a list; write a text",
-    );
-    one(
-        "labels: [a]",
-        "9: exporters::x::labels: found a list; write a map of names to texts",
-    );
+    one("user_agent: {}", "13: exporters::x::user_agent: found a map; write a text");
+    one("names: [a, [b]]", "12: exporters::x::names[1]: found a list; write a text");
+    one("labels: [a]", "9: exporters::x::labels: found a list; write a map of names to texts");
     one(
         "labels: {a: 1}",
         "13: exporters::x::labels::a: found 1; put quotes around it to make it a text",
     );
-    one(
-        "tls: true",
-        "6: exporters::x::tls: found true; write a map of keys to values",
-    );
+    one("tls: true", "6: exporters::x::tls: found true; write a map of keys to values");
     one("tls: {insecure: yes}", {
         "17: exporters::x::tls::insecure: found \"yes\"; write true or false"
     });
-    one(
-        "rules: {}",
-        "8: exporters::x::rules: found a map; write a list of maps",
-    );
-    one(
-        "rules: [{keys: [a]}]",
-        "9: exporters::x::rules[0]::name: must be set: of the rule",
-    );
+    one("rules: {}", "8: exporters::x::rules: found a map; write a list of maps");
+    one("rules: [{keys: [a]}]", "9: exporters::x::rules[0]::name: must be set: of the rule");
     one("tenants: {a: 5}", {
         "14: exporters::x::tenants::a: found 5; write a map of keys to values"
     });
@@ -249,14 +190,8 @@ fn wrong_texts_and_collections_say_so_too() {
 
 #[test]
 fn required_keys_are_missed_and_endpoints_checked() {
-    check(
-        "timeout: 5s",
-        "a.yaml:1:1: exporters::x::endpoint: must be set: where to send",
-    );
-    check(
-        "endpoint:",
-        "a.yaml:1:1: exporters::x::endpoint: must be set: where to send",
-    );
+    check("timeout: 5s", "a.yaml:1:1: exporters::x::endpoint: must be set: where to send");
+    check("endpoint:", "a.yaml:1:1: exporters::x::endpoint: must be set: where to send");
     check(
         "endpoint: localhost",
         "a.yaml:1:11: exporters::x::endpoint: found \"localhost\"; write host:port such as \
@@ -291,34 +226,19 @@ fn a_wrong_secret_is_not_shown() {
 fn intervals(section: &Section, problems: &mut Problems) {
     let retry = section.section("retry_on_failure");
     if retry.duration("max_interval") < retry.duration("initial_interval") {
-        retry.error(
-            problems,
-            "max_interval",
-            "must be at least initial_interval",
-        );
+        retry.error(problems, "max_interval", "must be at least initial_interval");
     }
 }
 
 fn protocols(section: &Section, problems: &mut Problems) {
     let protocols = section.section("protocols");
-    if ["grpc", "http"]
-        .iter()
-        .all(|name| protocols.optional_section(name).is_none())
-    {
+    if ["grpc", "http"].iter().all(|name| protocols.optional_section(name).is_none()) {
         section.error(problems, "protocols", "must specify at least one protocol");
     }
 }
 
-const GRPC: &[Key] = &[Key::endpoint(
-    "endpoint",
-    "localhost:4317",
-    "where to listen",
-)];
-const HTTP: &[Key] = &[Key::endpoint(
-    "endpoint",
-    "localhost:4318",
-    "where to listen",
-)];
+const GRPC: &[Key] = &[Key::endpoint("endpoint", "localhost:4317", "where to listen")];
+const HTTP: &[Key] = &[Key::endpoint("endpoint", "localhost:4318", "where to listen")];
 const PROTOCOLS: &[Key] = &[
     Key::optional_object("grpc", GRPC, "OTLP over gRPC"),
     Key::optional_object("http", HTTP, "OTLP over HTTP"),
@@ -328,16 +248,7 @@ const ALL: &[&str] = &["traces", "metrics", "logs"];
 
 const fn component(class: Class, name: &'static str, keys: &'static [Key]) -> Component {
     let (aliases, signals, check) = (&[], ALL, no_check as fn(&Section, &mut Problems));
-    Component {
-        class,
-        name,
-        aliases,
-        about: "a test's",
-        sample: "",
-        signals,
-        keys,
-        check,
-    }
+    Component { class, name, aliases, about: "a test's", sample: "", signals, keys, check }
 }
 
 static COMPONENTS: [Component; 8] = [
@@ -349,18 +260,10 @@ static COMPONENTS: [Component; 8] = [
             &[Key::object("protocols", PROTOCOLS, "what to listen for")],
         )
     },
-    component(
-        Class::Processor,
-        "sensitive",
-        &[Key::bool("events", true, "remove events")],
-    ),
+    component(Class::Processor, "sensitive", &[Key::bool("events", true, "remove events")]),
     Component {
         signals: &["traces"],
-        ..component(
-            Class::Processor,
-            "orphans",
-            &[Key::duration("head_hold", "2s", "a wait")],
-        )
+        ..component(Class::Processor, "orphans", &[Key::duration("head_hold", "2s", "a wait")])
     },
     Component {
         aliases: &["otlp"],
@@ -402,10 +305,7 @@ service:
 fn load_document(yaml: &str) -> Result<Document, Problems> {
     let env = |name: &str| (name == "TOKEN").then(|| "Bearer hunter2".to_owned());
     let file = |_: &str| Ok(yaml.to_owned());
-    let world = World {
-        env: &env,
-        file: &file,
-    };
+    let world = World { env: &env, file: &file };
     Document::load(&["sidecar.yaml".to_owned()], &[], &world, &catalog())
 }
 
@@ -434,25 +334,13 @@ fn a_good_document_has_its_components_and_pipelines() {
     let protocols = document.receivers[0].section.section("protocols");
     assert!(protocols.optional_section("grpc").is_some());
     assert!(protocols.optional_section("http").is_none());
-    let [traces, logs] = &document.pipelines[..] else {
-        panic!("two pipelines")
-    };
-    assert_eq!(
-        (traces.signal, logs.signal, logs.id.name()),
-        ("traces", "logs", "agents")
-    );
+    let [traces, logs] = &document.pipelines[..] else { panic!("two pipelines") };
+    assert_eq!((traces.signal, logs.signal, logs.id.name()), ("traces", "logs", "agents"));
     assert_eq!(
         traces.processors,
-        document
-            .processors
-            .iter()
-            .map(|c| c.id.clone())
-            .collect::<Vec<_>>()
+        document.processors.iter().map(|c| c.id.clone()).collect::<Vec<_>>()
     );
-    assert_eq!(
-        document.telemetry.metrics_address.as_deref(),
-        Some("localhost:8888")
-    );
+    assert_eq!(document.telemetry.metrics_address.as_deref(), Some("localhost:8888"));
 }
 
 #[test]
@@ -612,11 +500,7 @@ fn connectors_join_two_pipelines() {
 
 #[test]
 fn a_key_may_name_an_extension_that_is_on() {
-    changed(
-        "    headers:",
-        "    storage: health_check\n    headers:",
-        "",
-    );
+    changed("    headers:", "    storage: health_check\n    headers:", "");
     changed(
         "    headers:",
         "    storage: file_storage\n    headers:",
@@ -635,19 +519,11 @@ fn a_catalog_with_wrong_tables_is_told_apart() {
         Key::bool("mode", true, "stands twice"),
     ];
     static BAD: [Component; 2] = [
-        component(
-            Class::Exporter,
-            "one",
-            &[Key::object("inner", WRONG, "a map")],
-        ),
+        component(Class::Exporter, "one", &[Key::object("inner", WRONG, "a map")]),
         Component {
             sample: "tiemout: 5s",
             aliases: &["one"],
-            ..component(
-                Class::Exporter,
-                "two",
-                &[Key::duration("timeout", "5s", "a wait")],
-            )
+            ..component(Class::Exporter, "two", &[Key::duration("timeout", "5s", "a wait")])
         },
     ];
     assert_eq!(
@@ -665,10 +541,7 @@ fn a_catalog_with_wrong_tables_is_told_apart() {
 
 #[test]
 fn syntax_errors_stop_before_the_check() {
-    problems(
-        "receivers: {\n",
-        "sidecar.yaml:1:12: is not YAML: unclosed bracket '{'",
-    );
+    problems("receivers: {\n", "sidecar.yaml:1:12: is not YAML: unclosed bracket '{'");
 }
 
 #[test]
@@ -683,10 +556,7 @@ fn what_is_printed_reads_back_and_hides_secrets() {
     let document = load_document(&rich).unwrap();
     let printed = print::print(&document);
     assert!(!printed.contains("hunter2"), "{printed}");
-    assert!(
-        printed.contains("authorization: \"[REDACTED]\""),
-        "{printed}"
-    );
+    assert!(printed.contains("authorization: \"[REDACTED]\""), "{printed}");
     assert!(printed.contains("timeout: 5s"), "{printed}");
     let again = load_document(&printed).unwrap();
     assert_eq!(print::print(&again), printed);
@@ -735,10 +605,7 @@ service:
 #[test]
 fn equal_documents_are_equal_however_they_are_written() {
     let document = load_document(GOOD).unwrap();
-    let moved = GOOD.replace(
-        "sensitive: {}",
-        "sensitive:\n    # the default\n    events: true",
-    );
+    let moved = GOOD.replace("sensitive: {}", "sensitive:\n    # the default\n    events: true");
     assert_eq!(load_document(&moved).unwrap(), document);
     let other = GOOD.replace("sensitive: {}", "sensitive: {events: false}");
     assert_ne!(load_document(&other).unwrap(), document);
@@ -771,11 +638,7 @@ fn type_fits(value: &Json, schema: &Json) -> bool {
 /// Whether `value` fits `schema`, as far as this schema's words go.
 fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
     if let Some(name) = schema["$ref"].as_str() {
-        return fits(
-            value,
-            root.pointer(name.trim_start_matches('#')).unwrap(),
-            root,
-        );
+        return fits(value, root.pointer(name.trim_start_matches('#')).unwrap(), root);
     }
     if let Some(options) = schema["anyOf"].as_array() {
         return options.iter().any(|option| fits(value, option, root));
@@ -788,27 +651,14 @@ fn fits(value: &Json, schema: &Json, root: &Json) -> bool {
         Some(_) => reference || duration::parse(value.as_str().unwrap()).is_some(),
         None => true,
     };
-    let listed = |word: &str| {
-        schema[word]
-            .as_array()
-            .is_none_or(|all| all.contains(value))
-    };
+    let listed = |word: &str| schema[word].as_array().is_none_or(|all| all.contains(value));
     let same = schema["const"].is_null() || schema["const"] == *value;
-    let low = schema["minimum"]
-        .as_f64()
-        .is_none_or(|m| value.as_f64().is_none_or(|v| v >= m));
-    let high = schema["maximum"]
-        .as_f64()
-        .is_none_or(|m| value.as_f64().is_none_or(|v| v <= m));
+    let low = schema["minimum"].as_f64().is_none_or(|m| value.as_f64().is_none_or(|v| v >= m));
+    let high = schema["maximum"].as_f64().is_none_or(|m| value.as_f64().is_none_or(|v| v <= m));
     let items = schema["items"].is_null()
-        || value
-            .as_array()
-            .is_none_or(|all| all.iter().all(|v| fits(v, &schema["items"], root)));
+        || value.as_array().is_none_or(|all| all.iter().all(|v| fits(v, &schema["items"], root)));
     let required = schema["required"].as_array().is_none_or(|names| {
-        kind != "object"
-            || names
-                .iter()
-                .all(|name| !value[name.as_str().unwrap()].is_null())
+        kind != "object" || names.iter().all(|name| !value[name.as_str().unwrap()].is_null())
     });
     let members = value.as_object().is_none_or(|all| {
         all.iter().all(|(name, v)| match member(name, schema) {
@@ -838,18 +688,10 @@ fn member<'a>(name: &str, schema: &'a Json) -> Option<&'a Json> {
     let kind = name.split('/').next().unwrap();
     let patterns = schema["patternProperties"].as_object()?;
     let inside = |pattern: &str| {
-        let words = pattern
-            .trim_start_matches('^')
-            .trim_end_matches(r"(/\S+)?$");
-        words
-            .trim_matches(['(', ')'])
-            .split('|')
-            .any(|word| word == kind)
+        let words = pattern.trim_start_matches('^').trim_end_matches(r"(/\S+)?$");
+        words.trim_matches(['(', ')']).split('|').any(|word| word == kind)
     };
-    patterns
-        .iter()
-        .find(|(pattern, _)| inside(pattern))
-        .map(|(_, inner)| inner)
+    patterns.iter().find(|(pattern, _)| inside(pattern)).map(|(_, inner)| inner)
 }
 
 #[track_caller]
@@ -862,17 +704,10 @@ fn schema_says(yaml: &str, expected: bool) {
 #[test]
 fn the_schema_takes_what_is_good_and_refuses_what_is_not() {
     schema_says(GOOD, true);
-    let references = GOOD.replacen(
-        "headers:",
-        "timeout: ${env:T}\n    consumers: ${N}\n    headers:",
-        1,
-    );
+    let references =
+        GOOD.replacen("headers:", "timeout: ${env:T}\n    consumers: ${N}\n    headers:", 1);
     schema_says(&references, true);
-    let legacy = GOOD.replacen(
-        "headers:",
-        "wait_for_ready: true\n    timeout: 0\n    headers:",
-        1,
-    );
+    let legacy = GOOD.replacen("headers:", "wait_for_ready: true\n    timeout: 0\n    headers:", 1);
     schema_says(&legacy, true);
     for (from, to) in [
         ("sensitive: {}", "sensitive: {evnets: true}"),
@@ -900,10 +735,7 @@ fn the_schema_describes_keys_with_their_defaults() {
         (&timeout["description"], &timeout["default"]),
         (&"per attempt".into(), &"5s".into())
     );
-    assert_eq!(
-        schema["$schema"],
-        "https://json-schema.org/draft/2020-12/schema"
-    );
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
 }
 
 proptest! {

@@ -78,7 +78,10 @@ async fn replace(
             Ok(graph)
         }
         Err(errors) => {
-            error!("the new configuration does not start, the old one goes on: {}", errors.join("; "));
+            error!(
+                "the new configuration does not start, the old one goes on: {}",
+                errors.join("; ")
+            );
             Graph::start(document, &state.registry).await
         }
     }

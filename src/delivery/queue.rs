@@ -152,14 +152,10 @@ async fn acquire(room: &Arc<Semaphore>, n: usize) -> Option<OwnedSemaphorePermit
     room.clone().acquire_many_owned(n).await.ok()
 }
 
-/// How long `batch` may wait for room. A batch that is already older was held on its way; no
-/// client counts the seconds for it.
+/// How long `batch` may wait for room: what is left of the time that its client has. An older one
+/// is not waited for, or one full queue would hold up all that stands behind it.
 fn patience(batch: &Batch) -> Duration {
-    let age = clock::now().since(batch.arrived);
-    match limits::ADMISSION_WAIT.checked_sub(age) {
-        Some(left) => left,
-        None => limits::ADMISSION_WAIT,
-    }
+    limits::ADMISSION_WAIT.saturating_sub(clock::now().since(batch.arrived))
 }
 
 /// What stands next.

@@ -18,12 +18,17 @@ mod answer;
 pub mod backend;
 mod body;
 mod client;
+mod debug;
 pub mod keys;
+mod mask;
 mod otlp_grpc;
 mod otlp_http;
+pub mod tree;
+#[cfg(test)]
+mod tree_tests;
 
 /// All exporters, in reading order.
-pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND];
+pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND, debug::KIND];
 
 /// A type of exporter: its entry in the catalogue, and how to build one.
 pub struct Kind {

@@ -3,6 +3,10 @@
 //! Proven: every tag, length and varint; the wire type of every known field; UTF-8 in every
 //! text; the nesting of values; the number of elements. Unknown fields are proven walkable and
 //! left alone. The walk allocates nothing, so a hostile body costs its own size and no more.
+//!
+//! The judgement is prost's (tests hold the two against each other on mutated bytes) but for the
+//! bounds: items and elements are counted here and not there, values nest less deeply here, and
+//! groups within each other too ([`GROUP_NESTING_MAX`]).
 
 use super::schema::{ANY_VALUE, Field, Kind, Label, Message};
 use super::wire::{GROUP_NESTING_MAX, WireType, skip_group, varint};
@@ -73,48 +77,24 @@ impl Walk<'_> {
         end: usize,
         nesting: usize,
     ) -> Result<(), Malformed> {
-        let bad = |what, at| Malformed::Bytes { message: message.name, what, at };
         // A message of this walk ends where its length says, never behind it.
         let bytes = self.bytes.get(..end).unwrap_or_default();
         let mut seen = 0u64;
         while at < end {
-            let (tag, body) = varint(bytes, at).ok_or(bad("a tag is cut off or too long", at))?;
-            let number = tag >> 3;
-            if number == 0 || number >= 1 << 29 {
-                return Err(bad("a field number is out of range", at));
-            }
-            let wire = WireType::of(tag).ok_or(bad("an unknown wire type", at))?;
-            let (value, next) = match wire {
-                WireType::Len => {
-                    let (len, start) =
-                        varint(bytes, body).ok_or(bad("a length is cut off or too long", at))?;
-                    let stop = usize::try_from(len).ok().and_then(|len| start.checked_add(len));
-                    let stop = stop.filter(|stop| *stop <= end);
-                    (start, stop.ok_or(bad("a length points behind the end", at))?)
-                }
-                WireType::Varint => {
-                    let (_, next) =
-                        varint(bytes, body).ok_or(bad("a number is cut off or too long", at))?;
-                    (body, next)
-                }
-                WireType::Fixed64 => (body, body + 8),
-                WireType::Fixed32 => (body, body + 4),
-                WireType::GroupStart => {
-                    let next = skip_group(bytes, number, body, GROUP_NESTING_MAX);
-                    (body, next.ok_or(bad("a group is broken or nested too deeply", at))?)
-                }
-                WireType::GroupEnd => return Err(bad("a group ends that never began", at)),
+            let Some((tag, wire, start, next)) = extent(bytes, at) else {
+                return Err(broken(message, bytes, at));
             };
-            if next > end {
-                return Err(bad("a value is cut off", at));
-            }
-            if let Some(field) = message.field(number as u32) {
+            if let Some(field) = message.field((tag >> 3) as u32) {
                 if field.label != Label::Many {
-                    let bit = if field.label == Label::Oneof { 1 } else { 1 << (number & 63) };
+                    let bit = if field.label == Label::Oneof { 1 } else { 1 << field.number };
                     self.tally.repeated_singular |= seen & bit != 0;
                     seen |= bit;
                 }
-                self.field(message, field, wire, value, next, nesting)?;
+                if field.wire != wire {
+                    self.packed(message, field, wire, start, next)?;
+                } else {
+                    self.value(message, field, start, next, nesting)?;
+                }
             }
             at = next;
         }
@@ -122,33 +102,19 @@ impl Walk<'_> {
     }
 
     /// Checks one known field's value in `at..end`.
-    fn field(
+    #[inline]
+    fn value(
         &mut self,
         message: &'static Message,
         field: &'static Field,
-        wire: WireType,
         at: usize,
         end: usize,
         nesting: usize,
     ) -> Result<(), Malformed> {
-        let natural = match field.kind {
-            Kind::Text | Kind::Bytes | Kind::Id | Kind::Message(_) => WireType::Len,
-            Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => WireType::Fixed64,
-            Kind::Fixed32 => WireType::Fixed32,
-            _ => WireType::Varint,
-        };
-        if wire != natural {
-            let packed = wire == WireType::Len && field.label == Label::Many;
-            if packed && self.packed(natural, at, end) {
-                return Ok(());
-            }
-            let (message, field) = (message.name, field.name);
-            return Err(Malformed::WrongType { message, field, at });
-        }
         match field.kind {
             Kind::Text => {
                 let text = self.bytes.get(at..end).unwrap_or_default();
-                if std::str::from_utf8(text).is_err() {
+                if !text.is_ascii() && std::str::from_utf8(text).is_err() {
                     let what = "a text is not UTF-8";
                     return Err(Malformed::Bytes { message: message.name, what, at });
                 }
@@ -179,22 +145,78 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether `at..end` is a whole number of packed values.
-    fn packed(&self, natural: WireType, mut at: usize, end: usize) -> bool {
-        match natural {
+    /// Checks a value in `at..end` that is laid out otherwise than its field says: it may be
+    /// numbers of a list, packed.
+    #[cold]
+    fn packed(
+        &self,
+        message: &'static Message,
+        field: &'static Field,
+        wire: WireType,
+        at: usize,
+        end: usize,
+    ) -> Result<(), Malformed> {
+        let packable = wire == WireType::Len && field.label == Label::Many;
+        let whole = match field.wire {
             WireType::Fixed64 => (end - at).is_multiple_of(8),
             WireType::Fixed32 => (end - at).is_multiple_of(4),
             WireType::Varint => {
                 let bytes = self.bytes.get(..end).unwrap_or_default();
-                while at < end {
-                    match varint(bytes, at) {
-                        Some((_, next)) => at = next,
-                        None => return false,
-                    }
+                let mut at = at;
+                while let Some((_, next)) = varint(bytes, at) {
+                    at = next;
                 }
-                true
+                at == end
             }
             _ => false,
+        };
+        if packable && whole {
+            return Ok(());
         }
+        Err(Malformed::WrongType { message: message.name, field: field.name, at })
     }
+}
+
+/// The tag of the field at `at`, and where its value starts and ends. `None` if anything about it
+/// is wrong, which [`broken`] then names.
+#[inline]
+fn extent(bytes: &[u8], at: usize) -> Option<(u64, WireType, usize, usize)> {
+    let (tag, body) = varint(bytes, at)?;
+    if !(8..1 << 32).contains(&tag) {
+        return None;
+    }
+    let wire = WireType::of(tag)?;
+    let (start, end) = match wire {
+        WireType::Len => {
+            let (len, start) = varint(bytes, body)?;
+            (start, start.checked_add(usize::try_from(len).ok()?)?)
+        }
+        WireType::Varint => (body, varint(bytes, body)?.1),
+        WireType::Fixed64 => (body, body + 8),
+        WireType::Fixed32 => (body, body + 4),
+        WireType::GroupStart => (body, skip_group(bytes, tag >> 3, body, GROUP_NESTING_MAX)?),
+        WireType::GroupEnd => return None,
+    };
+    (end <= bytes.len()).then_some((tag, wire, start, end))
+}
+
+/// What is wrong with the field at `at` of `message`.
+#[cold]
+fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
+    let what = match varint(bytes, at) {
+        None => "a tag is cut off or too long",
+        Some((tag, _)) if !(8..1 << 32).contains(&tag) => "a field number is out of range",
+        Some((tag, body)) => match WireType::of(tag) {
+            None => "an unknown wire type",
+            Some(WireType::Len) if varint(bytes, body).is_none() => {
+                "a length is cut off or too long"
+            }
+            Some(WireType::Len) => "a length points behind the end",
+            Some(WireType::Varint) => "a number is cut off or too long",
+            Some(WireType::Fixed64 | WireType::Fixed32) => "a value is cut off",
+            Some(WireType::GroupStart) => "a group is broken or nested too deeply",
+            Some(WireType::GroupEnd) => "a group ends that never began",
+        },
+    };
+    Malformed::Bytes { message: message.name, what, at }
 }

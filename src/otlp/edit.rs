@@ -31,6 +31,8 @@ struct Edit {
     /// What is put in its place: a range of the arena.
     new: (u32, u32),
     append: bool,
+    /// Whether an item is left out.
+    item: bool,
 }
 
 impl Edits {
@@ -45,7 +47,7 @@ impl Edits {
         self.removed_items = 0;
     }
 
-    /// Items removed by [`Edits::remove_item`].
+    /// Items that the last [`Edits::apply`] left out, as told by [`Edits::remove_item`].
     pub fn removed_items(&self) -> usize {
         self.removed_items
     }
@@ -57,8 +59,8 @@ impl Edits {
 
     /// Leaves an item (span, log record, metric) out of its scope group and counts it.
     pub fn remove_item(&mut self, scope_group: Message<'_>, field: &Field<'_>) {
-        self.remove(scope_group, field);
-        self.removed_items += 1;
+        let (message, at, end) = (scope_group.start as u32, field.at as u32, field.end as u32);
+        self.list.push(Edit { message, at, end, new: (0, 0), append: false, item: true });
     }
 
     /// Leaves out a field of `message` that holds `items` items.
@@ -76,14 +78,14 @@ impl Edits {
     ) {
         let new = self.new_bytes(write);
         let (message, at, end) = (message.start as u32, field.at as u32, field.end as u32);
-        self.list.push(Edit { message, at, end, new, append: false });
+        self.list.push(Edit { message, at, end, new, append: false, item: false });
     }
 
     /// Puts the fields that `write` appends at the end of `message`.
     pub fn append(&mut self, message: Message<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         let new = self.new_bytes(write);
         let at = message.start as u32;
-        self.list.push(Edit { message: at, at, end: at, new, append: true });
+        self.list.push(Edit { message: at, at, end: at, new, append: true, item: false });
     }
 
     fn new_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
@@ -94,17 +96,27 @@ impl Edits {
 
     /// The request with the edits in it. `request` must be the one that the edits were made for.
     pub fn apply(&mut self, request: &Bytes) -> Bytes {
+        self.removed_items = 0;
         if self.list.is_empty() {
             return request.clone();
         }
         // Edits of one message come in the order of its fields, appendices first; a processor
         // that walks once emits them so, and then this is one pass over a sorted list.
         self.list.sort_by_key(|e| (e.at, !e.append));
-        let mut pass = Pass { bytes: request, edits: self, next: 0, sizes: vec![], size: 0 };
+        let mut pass = Pass {
+            bytes: request,
+            edits: &self.list,
+            arena: &self.arena,
+            next: 0,
+            sizes: vec![],
+            size: 0,
+            removed_items: 0,
+        };
         let size = pass.measure(0, request.len());
         let mut out = Vec::with_capacity(size);
         pass.next = 0;
         pass.write(0, request.len(), &mut out);
+        self.removed_items = pass.removed_items;
         Bytes::from(out)
     }
 }
@@ -112,13 +124,15 @@ impl Edits {
 /// The two walks of one application: first the new sizes of edited messages, then the bytes.
 struct Pass<'a> {
     bytes: &'a [u8],
-    edits: &'a Edits,
+    edits: &'a [Edit],
+    arena: &'a [u8],
     /// The next edit.
     next: usize,
     /// New sizes of the edited messages, each before those inside it.
     sizes: Vec<usize>,
     /// The next size.
     size: usize,
+    removed_items: usize,
 }
 
 /// What stands next in a message.
@@ -134,7 +148,7 @@ enum Step {
 impl Pass<'_> {
     /// The next step in the message `start..end`, of which all before `at` is done.
     fn step(&mut self, start: usize, end: usize, at: &mut usize) -> Step {
-        let Some(edit) = self.edits.list.get(self.next).copied() else {
+        let Some(edit) = self.edits.get(self.next).copied() else {
             return Step::Rest;
         };
         let place = edit.at as usize;
@@ -163,7 +177,7 @@ impl Pass<'_> {
 
     /// The last edit of the field that `edit` is of; those before it are passed over.
     fn last_of(&mut self, mut edit: Edit) -> Edit {
-        while let Some(next) = self.edits.list.get(self.next).copied() {
+        while let Some(next) = self.edits.get(self.next).copied() {
             if edit.append || next.append || next.at != edit.at {
                 break;
             }
@@ -176,7 +190,7 @@ impl Pass<'_> {
     /// Passes over the edits inside what a removal leaves out.
     fn skip_inside(&mut self, edit: &Edit) {
         let inside = |e: &Edit| e.at < edit.end || (e.append && e.at == edit.end);
-        while self.edits.list.get(self.next).is_some_and(inside) {
+        while self.edits.get(self.next).is_some_and(inside) {
             self.next += 1;
         }
     }
@@ -190,6 +204,7 @@ impl Pass<'_> {
             match self.step(start, end, &mut at) {
                 Step::Here(edit) => {
                     size += (edit.new.1 - edit.new.0) as usize;
+                    self.removed_items += usize::from(edit.item);
                     if !edit.append {
                         size += edit.at as usize - copied;
                         copied = edit.end as usize;
@@ -238,7 +253,7 @@ impl Pass<'_> {
             }
         }
         self.copy(copied, end, out);
-        for edit in self.edits.list.get(appended).unwrap_or_default() {
+        for edit in self.edits.get(appended).unwrap_or_default() {
             self.put(edit, out);
         }
     }
@@ -249,7 +264,7 @@ impl Pass<'_> {
 
     fn put(&self, edit: &Edit, out: &mut Vec<u8>) {
         let range = edit.new.0 as usize..edit.new.1 as usize;
-        out.extend_from_slice(self.edits.arena.get(range).unwrap_or_default());
+        out.extend_from_slice(self.arena.get(range).unwrap_or_default());
     }
 }
 
@@ -307,6 +322,22 @@ mod tests {
         }
         let printed = text::print(&TRACES, &edits.apply(&bytes));
         assert_eq!(printed, "resource -\nscope -\nspan -/- k=null\n".repeat(2));
+    }
+
+    #[test]
+    fn items_that_are_left_out_are_counted_once() {
+        let request = Bytes::from(text::parse("span 1/1\nspan 1/2\nspan 1/3").unwrap());
+        let mut edits = Edits::default();
+        for group in Request::new(&request).resource_groups().flat_map(|g| g.scope_groups()) {
+            for (field, times) in group.item_fields().zip([2, 0, 1]) {
+                (0..times).for_each(|_| edits.remove_item(group.0, &field));
+            }
+        }
+        for _ in 0..2 {
+            let printed = text::print(&TRACES, &edits.apply(&request));
+            assert_eq!(printed, "resource -\nscope -\nspan 1/2\n");
+            assert_eq!(edits.removed_items(), 2);
+        }
     }
 
     #[test]

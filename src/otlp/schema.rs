@@ -4,6 +4,8 @@
 //! that holds the numbers against generated types. A field that is not listed is unknown: it is
 //! checked for well-formedness only and carried along.
 
+use super::wire::WireType;
+
 /// How a field's value is encoded, in protobuf and in JSON.
 #[derive(Clone, Copy)]
 pub enum Kind {
@@ -53,6 +55,8 @@ pub struct Field {
     pub name: &'static str,
     pub kind: Kind,
     pub label: Label,
+    /// How one value is laid out; numbers of a list may be packed instead.
+    pub wire: WireType,
 }
 
 /// One message type.
@@ -83,17 +87,26 @@ impl Message {
     }
 }
 
+const fn field(number: u32, name: &'static str, kind: Kind, label: Label) -> Field {
+    let wire = match kind {
+        Kind::Text | Kind::Bytes | Kind::Id | Kind::Message(_) => WireType::Len,
+        Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => WireType::Fixed64,
+        Kind::Fixed32 => WireType::Fixed32,
+        _ => WireType::Varint,
+    };
+    Field { number, name, kind, label, wire }
+}
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field { number, name, kind, label: Label::One }
+    field(number, name, kind, Label::One)
 }
 const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field { number, name, kind, label: Label::Many }
+    field(number, name, kind, Label::Many)
 }
 const fn oneof(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field { number, name, kind, label: Label::Oneof }
+    field(number, name, kind, Label::Oneof)
 }
 const fn optional(number: u32, name: &'static str, kind: Kind) -> Field {
-    Field { number, name, kind, label: Label::Optional }
+    field(number, name, kind, Label::Optional)
 }
 const fn places(fields: &[Field]) -> [u8; PLACES] {
     let (mut places, mut k) = ([0; PLACES], 0);

@@ -238,11 +238,28 @@ impl<'a> Iterator for Fields<'a> {
     #[inline]
     fn next(&mut self) -> Option<Field<'a>> {
         let bytes = self.message.bytes;
+        // Most fields are short texts and messages: a tag and a length of one byte each. More
+        // cases here make the walk slower, not faster: measured.
+        if let Some(&[tag @ 0..=0x7f, len @ 0..=0x7f]) = bytes.get(self.at..self.at + 2)
+            && tag & 7 == 2
+            && let Some(value) = bytes.get(self.at + 2..self.at + 2 + usize::from(len))
+        {
+            let end = self.at + 2 + usize::from(len);
+            return Some(self.step(u32::from(tag >> 3), Value::Len(value), end));
+        }
         let (tag, body) = varint(bytes, self.at)?;
         let (value, end) = read_value(bytes, tag, body)?;
-        let at = self.at + self.message.start;
+        Some(self.step((tag >> 3) as u32, value, end))
+    }
+}
+
+impl<'a> Fields<'a> {
+    #[inline]
+    fn step(&mut self, number: u32, value: Value<'a>, end: usize) -> Field<'a> {
+        let start = self.message.start;
+        let at = start + self.at;
         self.at = end;
-        Some(Field { number: (tag >> 3) as u32, value, at, end: end + self.message.start })
+        Field { number, value, at, end: start + end }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The first eight bytes of a name select a bucket in a small hashed table; most names that are
 //! none of ours end there, after one multiplication and one comparison. The patterns of a bucket
-//! are tried in the order in which they were given, so exceptions stand before what they except.
+//! are tried in the order in which they were given, so exceptions stand before what they except;
+//! the next eight bytes rule most of them out.
 
 /// What a name must look like.
 #[derive(Clone, Debug)]
@@ -69,7 +70,16 @@ pub struct Names<T> {
     /// Bits of the hash that select a bucket.
     bits: u32,
     /// By bucket, in the order given.
-    rules: Vec<(Pattern, T)>,
+    rules: Vec<Rule<T>>,
+}
+
+/// A pattern, and what the second eight bytes of a name must be, as far as it says.
+#[derive(Debug)]
+struct Rule<T> {
+    next: u64,
+    mask: u64,
+    pattern: Pattern,
+    meaning: T,
 }
 
 /// The rules whose patterns begin with the same eight bytes: a range of `rules`, empty if free.
@@ -85,7 +95,8 @@ impl<T: Copy> Names<T> {
     pub fn new(patterns: impl IntoIterator<Item = (Pattern, T)>) -> Names<T> {
         let mut rules: Vec<(Pattern, T)> = patterns.into_iter().collect();
         rules.sort_by_key(|(pattern, _)| head(&pattern.start));
-        let bits = (rules.len().max(1) * 4).next_power_of_two().trailing_zeros();
+        let heads = rules.chunk_by(|a, b| head(&a.0.start) == head(&b.0.start)).count();
+        let bits = (heads.max(1) * 4).next_power_of_two().trailing_zeros();
         let buckets = vec![Bucket::default(); 1 << bits];
         let mut names = Names { buckets, bits, rules: vec![] };
         let mut from = 0;
@@ -101,7 +112,12 @@ impl<T: Copy> Names<T> {
             }
             from = to;
         }
-        names.rules = rules;
+        let rule = |(pattern, meaning): (Pattern, T)| {
+            let told = pattern.start.len().saturating_sub(8).min(8) as u32;
+            let mask = u64::MAX.checked_shr(64 - 8 * told).unwrap_or(0);
+            Rule { next: next(&pattern.start), mask, pattern, meaning }
+        };
+        names.rules = rules.into_iter().map(rule).collect();
         names
     }
 
@@ -117,7 +133,9 @@ impl<T: Copy> Names<T> {
             }
             if bucket.head == head {
                 let rules = self.rules.get(bucket.from as usize..bucket.to as usize)?;
-                return rules.iter().find(|(pattern, _)| pattern.matches(name)).map(|r| r.1);
+                let next = next(name);
+                let mut likely = rules.iter().filter(|rule| next & rule.mask == rule.next);
+                return likely.find(|rule| rule.pattern.matches(name)).map(|rule| rule.meaning);
             }
             at = (at + 1) & (self.buckets.len() - 1);
         }
@@ -135,7 +153,18 @@ fn head(name: &[u8]) -> u64 {
     if let Some(head) = name.first_chunk::<8>() {
         return u64::from_le_bytes(*head);
     }
-    name.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte))
+    let mut padded = [0; 8];
+    padded.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    u64::from_le_bytes(padded)
+}
+
+/// The second eight bytes of a name, zeros behind a shorter one.
+#[inline]
+fn next(name: &[u8]) -> u64 {
+    match name.get(8..) {
+        Some(rest) => head(rest),
+        None => 0,
+    }
 }
 
 #[cfg(test)]

@@ -11,19 +11,20 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
 use source::Source;
 use spanloom::batch::{Batch, Signal};
+use spanloom::limits;
 use spanloom::moment::Moment;
 use spanloom::otlp::check::{Bounds, check};
 use spanloom::otlp::join::{HEADER_SHARE, join, split};
 use spanloom::otlp::json::{from_json, to_json};
 use spanloom::otlp::merge::merge;
 use spanloom::otlp::text;
-use spanloom::otlp::wire::Message;
+use spanloom::otlp::wire::{Message, put_bytes_field};
 use wild::{REPEATS, TAME, UNKNOWN, Wild, mutate, rewrite, unknown};
 
 const BOUNDS: Bounds = Bounds { items: 10_000, elements: 100_000, value_nesting: 32 };
@@ -309,6 +310,76 @@ proptest! {
         let items = check(message, batch.bytes(), &BOUNDS).unwrap().items;
         prop_assert_eq!(batch.items(), items);
     }
+}
+
+/// A metric whose exemplar has an attribute of `levels` maps: the deepest place for a value.
+fn deep(levels: usize) -> Vec<u8> {
+    let mut value = AnyValue::default();
+    for _ in 0..levels {
+        let member = KeyValue { value: Some(value), ..Default::default() };
+        let list = KeyValueList { values: vec![member] };
+        value = AnyValue { value: Some(Value::KvlistValue(list)) };
+    }
+    let attribute = KeyValue { value: Some(value), ..Default::default() }.encode_to_vec();
+    // Resource group, scope group, metric, gauge, data point, exemplar, attribute.
+    [7, 5, 1, 5, 2, 2, 1].iter().fold(attribute, |body, number| {
+        let mut out = vec![];
+        put_bytes_field(&mut out, *number, &body);
+        out
+    })
+}
+
+#[test]
+fn the_deepest_value_that_passes_is_one_that_prost_takes() {
+    let message = Signal::Metrics.message();
+    let deepest = deep(limits::VALUE_NESTING);
+    check(message, &deepest, &limits::REQUEST).unwrap();
+    meaning(Signal::Metrics, &deepest).unwrap();
+    let json = to_json(message, &deepest);
+    assert_eq!(from_json(message, &json, &limits::REQUEST).unwrap(), deepest);
+    let deeper = deep(limits::VALUE_NESTING + 1);
+    check(message, &deeper, &limits::REQUEST).unwrap_err();
+    meaning(Signal::Metrics, &deeper).unwrap_err();
+}
+
+#[test]
+fn the_check_refuses_what_is_broken_and_says_how() {
+    let message = Signal::Traces.message();
+    let group = |body: &[u8]| {
+        let mut out = vec![];
+        put_bytes_field(&mut out, 1, body);
+        out
+    };
+    for (bytes, what) in [
+        (vec![0x8a], "ExportTraceServiceRequest: a tag is cut off or too long at byte 0"),
+        (vec![0x02, 0x00], "a field number is out of range at byte 0"),
+        (vec![0x80, 0x80, 0x80, 0x80, 0x10], "a field number is out of range at byte 0"),
+        (vec![0x0f], "an unknown wire type at byte 0"),
+        (vec![0x0a, 0x80], "a length is cut off or too long at byte 0"),
+        (vec![0x0a, 0x01], "a length points behind the end at byte 0"),
+        (group(&[0x0a, 0x01]), "ResourceSpans: a length points behind the end at byte 2"),
+        (group(&[0x98, 0x06, 0x80]), "a number is cut off or too long at byte 2"),
+        (group(&[0x99, 0x06, 0x00]), "a value is cut off at byte 2"),
+        (vec![0x9b, 0x06, 0x9c, 0x07], "a group is broken or nested too deeply at byte 0"),
+        (vec![0x9c, 0x06], "a group ends that never began at byte 0"),
+        (vec![0x08, 0x01], "field resourceSpans has the wrong wire type at byte 1"),
+        (group(&[0x1a, 0x01, 0xff]), "ResourceSpans: a text is not UTF-8 at byte 4"),
+    ] {
+        let error = check(message, &bytes, &BOUNDS).unwrap_err().to_string();
+        assert!(error.ends_with(what), "{bytes:x?}: {error}");
+        assert!(meaning(Signal::Traces, &bytes).is_err(), "{bytes:x?}");
+    }
+    let few = Bounds { items: 1, elements: 4, value_nesting: 1 };
+    let spans = |n| text::parse(&"span 1/1\n".repeat(n)).unwrap();
+    check(message, &spans(1), &few).unwrap();
+    let error = check(message, &spans(2), &few).unwrap_err();
+    assert_eq!(error.to_string(), "too many items: a request may hold 1");
+    assert!(error.is_too_large());
+    let error = check(message, &text::parse("span 1/1 a=1").unwrap(), &few).unwrap_err();
+    assert_eq!(error.to_string(), "too many elements: a request may hold 4");
+    let error =
+        check(message, &text::parse("span 1/1 a=[[]]").unwrap(), &Bounds { elements: 9, ..few });
+    assert_eq!(error.unwrap_err().to_string(), "attribute values are nested deeper than 1 levels");
 }
 
 /// Appends a JSON value of any kind.

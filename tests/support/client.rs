@@ -29,11 +29,7 @@ impl Reply {
 
     /// A header, or a trailer when no header has the name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .get(name)
-            .or_else(|| self.trailers.get(name))?
-            .to_str()
-            .ok()
+        self.headers.get(name).or_else(|| self.trailers.get(name))?.to_str().ok()
     }
 
     /// grpc-status, wherever it stands. None when the answer is not gRPC.
@@ -62,23 +58,13 @@ pub fn post(address: &str, path: &str, headers: &[(&str, &str)], body: impl Into
 /// A protobuf message to one of `/v1/traces`, `/v1/logs`, `/v1/metrics`.
 #[track_caller]
 pub fn post_protobuf(address: &str, path: &str, message: &impl Message) -> Reply {
-    post(
-        address,
-        path,
-        &[("content-type", "application/x-protobuf")],
-        message.encode_to_vec(),
-    )
+    post(address, path, &[("content-type", "application/x-protobuf")], message.encode_to_vec())
 }
 
 /// JSON to one of `/v1/traces`, `/v1/logs`, `/v1/metrics`.
 #[track_caller]
 pub fn post_json(address: &str, path: &str, json: &str) -> Reply {
-    post(
-        address,
-        path,
-        &[("content-type", "application/json")],
-        json.to_string(),
-    )
+    post(address, path, &[("content-type", "application/json")], json.to_string())
 }
 
 /// A gRPC call with `body` as it is, framing included; `TRACES` and its like are paths.
@@ -115,32 +101,20 @@ pub fn send(
     headers: &[(&str, &str)],
     body: Bytes,
 ) -> Reply {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("http://{address}{path}"));
+    let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
     for (name, value) in headers {
         let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value");
         request = request.header(*name, value);
     }
     let request = request.body(Full::new(body)).expect("a request");
     let work = async {
-        let client = Client::builder(TokioExecutor::new())
-            .http2_only(http2)
-            .build_http();
-        let response = client
-            .request(request)
-            .await
-            .map_err(|error| format!("{error:?}"))?;
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+        let response = client.request(request).await.map_err(|error| format!("{error:?}"))?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| format!("{error:?}"))?;
         let trailers = body.trailers().cloned().unwrap_or_default();
         let (status, headers) = (parts.status.as_u16(), parts.headers);
-        Ok::<_, String>(Reply {
-            status,
-            headers,
-            body: body.to_bytes(),
-            trailers,
-        })
+        Ok::<_, String>(Reply { status, headers, body: body.to_bytes(), trailers })
     };
     let runtime = super::sink::runtime();
     let reply = runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await });

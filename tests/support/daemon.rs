@@ -37,10 +37,7 @@ pub fn command() -> Command {
 /// Runs the binary to its end: `run(["validate", "--config", path])`.
 #[track_caller]
 pub fn run<const N: usize>(arguments: [&str; N]) -> Output {
-    command()
-        .args(arguments)
-        .output()
-        .expect("the binary starts")
+    command().args(arguments).output().expect("the binary starts")
 }
 
 /// A configuration with all listeners on free ports, the three processors and `exporters`, a YAML
@@ -76,18 +73,12 @@ service:
 
 /// `config` with one gRPC exporter to `sink`.
 pub fn to_sink(sink: &Sink) -> String {
-    config(
-        &format!("otlp_grpc: {{endpoint: \"{}\"}}", sink.endpoint()),
-        &["otlp_grpc"],
-    )
+    config(&format!("otlp_grpc: {{endpoint: \"{}\"}}", sink.endpoint()), &["otlp_grpc"])
 }
 
 /// `config` with one HTTP exporter to `sink`.
 pub fn to_sink_by_http(sink: &Sink) -> String {
-    config(
-        &format!("otlp_http: {{endpoint: \"{}\"}}", sink.endpoint()),
-        &["otlp_http"],
-    )
+    config(&format!("otlp_http: {{endpoint: \"{}\"}}", sink.endpoint()), &["otlp_http"])
 }
 
 impl Daemon {
@@ -104,29 +95,17 @@ impl Daemon {
         let file = folder.path().join("config.yaml");
         fs::write(&file, yaml).expect("the configuration is written");
         let mut command = command();
-        command
-            .arg("--config")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.arg("--config").arg(&file).stdout(Stdio::null()).stderr(Stdio::piped());
         adjust(&mut command);
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().expect("stderr is piped"), log.clone());
         let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Daemon {
-            child,
-            log,
-            reader,
-            folder,
-        }
+        Daemon { child, log, reader, folder }
     }
 
     /// Address of the gRPC receiver, as `127.0.0.1:41234`.
@@ -163,23 +142,15 @@ impl Daemon {
             })?;
             field(line, "address")
         };
-        let Some(address) = self.wait_for(named) else {
-            panic!("no listener {protocol}")
-        };
+        let Some(address) = self.wait_for(named) else { panic!("no listener {protocol}") };
         address
     }
 
     /// Waits for a line of the log that contains `part`.
     #[track_caller]
     pub fn wait_for_log(&self, part: &str) -> String {
-        let line = || {
-            self.log_lines()
-                .into_iter()
-                .find(|line| line.contains(part))
-        };
-        let Some(line) = self.wait_for(line) else {
-            panic!("no line of the log has `{part}`")
-        };
+        let line = || self.log_lines().into_iter().find(|line| line.contains(part));
+        let Some(line) = self.wait_for(line) else { panic!("no line of the log has `{part}`") };
         line
     }
 
@@ -194,10 +165,7 @@ impl Daemon {
 
     /// What stands on stderr so far.
     pub fn log_lines(&self) -> Vec<String> {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The value of a metric, summed over its label sets that contain `labels`. Zero when absent.
@@ -205,13 +173,10 @@ impl Daemon {
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let page = super::client::get(&self.metrics(), "/metrics").text();
         let lines = page.lines().filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && line.contains(labels)
         });
-        lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Resident memory in KiB: now.
@@ -228,9 +193,7 @@ impl Daemon {
         let path = format!("/proc/{}/status", self.child.id());
         let text = fs::read_to_string(path).unwrap_or_default();
         let value = text.lines().find_map(|line| line.strip_prefix(row));
-        value
-            .and_then(|value| value.trim().trim_end_matches(" kB").parse().ok())
-            .unwrap_or(0)
+        value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
     }
 
     /// Rewrites the configuration file; `signal("HUP")` makes the binary look at it.
@@ -243,13 +206,8 @@ impl Daemon {
     #[track_caller]
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status();
-        assert!(
-            sent.is_ok_and(|status| status.success()),
-            "signal {name} is sent"
-        );
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "signal {name} is sent");
     }
 
     /// Whether the process still runs.
@@ -268,9 +226,7 @@ impl Daemon {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let ended = eventually(|| self.child.try_wait().ok().flatten());
-        let Some(status) = ended else {
-            panic!("the process does not end")
-        };
+        let Some(status) = ended else { panic!("the process does not end") };
         status
     }
 }
@@ -280,10 +236,7 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!(
-                "the log of the daemon:\n  {}",
-                self.log_lines().join("\n  ")
-            );
+            eprintln!("the log of the daemon:\n  {}", self.log_lines().join("\n  "));
         }
     }
 }
@@ -291,13 +244,7 @@ impl Drop for Daemon {
 /// The value of a field in a line of the log: `name=value`, `name="value"` or `"name":"value"`.
 fn field(line: &str, name: &str) -> Option<String> {
     let plain = line.split_once(&format!(" {name}=")).map(|(_, rest)| rest);
-    let json = line
-        .split_once(&format!("\"{name}\":"))
-        .map(|(_, rest)| rest);
+    let json = line.split_once(&format!("\"{name}\":")).map(|(_, rest)| rest);
     let rest = plain.or(json)?.trim_start_matches('"');
-    Some(
-        rest.chars()
-            .take_while(|c| !c.is_whitespace() && !"\",}".contains(*c))
-            .collect(),
-    )
+    Some(rest.chars().take_while(|c| !c.is_whitespace() && !"\",}".contains(*c)).collect())
 }

@@ -2,11 +2,7 @@
 //! remembers what it was sent (`Sink`), a client that says exactly what it is told (`client`), and
 //! spans in short (`spans`). Everything blocks, so that a test reads from top to bottom; whatever
 //! waits gives up after `PATIENCE` with what it saw so far. Nothing here asserts a duration.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test file uses its share of this"
-)]
+#![allow(dead_code, unused_imports, reason = "each test file uses its share of this")]
 
 pub mod client;
 pub mod daemon;

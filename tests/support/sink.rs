@@ -62,11 +62,7 @@ pub struct Sink {
 }
 
 pub fn runtime() -> Runtime {
-    RuntimeBuilder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime")
+    RuntimeBuilder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
 impl Sink {
@@ -79,17 +75,11 @@ impl Sink {
     #[track_caller]
     pub fn start_at(address: &str) -> Sink {
         let runtime = runtime();
-        let listener = runtime
-            .block_on(TcpListener::bind(address))
-            .expect("the address is free");
+        let listener = runtime.block_on(TcpListener::bind(address)).expect("the address is free");
         let address = listener.local_addr().expect("a bound address").to_string();
         let state = Arc::new(Mutex::new(State::default()));
         runtime.spawn(accept(listener, state.clone()));
-        Sink {
-            address,
-            state,
-            runtime: Some(runtime),
-        }
+        Sink { address, state, runtime: Some(runtime) }
     }
 
     /// For exporters and clients: `http://127.0.0.1:41234`.
@@ -119,11 +109,7 @@ impl Sink {
     /// All spans of all requests, in the order of their arrival.
     pub fn spans(&self) -> Vec<Seen> {
         let requests = self.received();
-        requests
-            .iter()
-            .filter(|one| one.is("trace"))
-            .flat_map(|one| one.spans())
-            .collect()
+        requests.iter().filter(|one| one.is("trace")).flat_map(|one| one.spans()).collect()
     }
 
     /// All log requests, decoded.
@@ -131,8 +117,7 @@ impl Sink {
     pub fn logs(&self) -> Vec<ExportLogsServiceRequest> {
         let requests = self.received();
         let logs = requests.iter().filter(|one| one.is("logs"));
-        logs.map(|one| Message::decode(one.message.clone()).expect("a logs request"))
-            .collect()
+        logs.map(|one| Message::decode(one.message.clone()).expect("a logs request")).collect()
     }
 
     /// Waits until `enough` spans have arrived and returns all of them.
@@ -157,11 +142,7 @@ impl Sink {
 
     /// Whether `text` stands anywhere in what arrived.
     pub fn has_seen(&self, text: &str) -> bool {
-        let holds = |one: &Received| {
-            one.message
-                .windows(text.len())
-                .any(|w| w == text.as_bytes())
-        };
+        let holds = |one: &Received| one.message.windows(text.len()).any(|w| w == text.as_bytes());
         self.received().iter().any(holds)
     }
 
@@ -219,24 +200,14 @@ async fn serve(
     let (parts, body) = request.into_parts();
     let wire = body.collect().await?.to_bytes();
     let is_grpc = header(&parts.headers, "content-type").starts_with("application/grpc");
-    let message = if is_grpc {
-        unframed(&parts.headers, &wire)
-    } else {
-        plain(&parts.headers, &wire)
-    };
+    let message =
+        if is_grpc { unframed(&parts.headers, &wire) } else { plain(&parts.headers, &wire) };
     let path = parts.uri.path().to_string();
     let is_json = header(&parts.headers, "content-type").starts_with("application/json");
-    let one = Received {
-        path,
-        headers: parts.headers,
-        message,
-        wire_bytes: wire.len(),
-    };
+    let one = Received { path, headers: parts.headers, message, wire_bytes: wire.len() };
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .received
-            .push(if is_json { from_json(one) } else { one });
+        state.received.push(if is_json { from_json(one) } else { one });
         let always = state.always.clone();
         state.answers.pop_front().or(always).unwrap_or(Answer::Ok)
     };
@@ -254,10 +225,7 @@ async fn serve(
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The message of a unary gRPC body.
@@ -292,10 +260,7 @@ fn from_json(one: Received) -> Received {
     }
     let request: ExportTraceServiceRequest =
         serde_json::from_slice(&one.message).expect("OTLP/JSON");
-    Received {
-        message: request.encode_to_vec().into(),
-        ..one
-    }
+    Received { message: request.encode_to_vec().into(), ..one }
 }
 
 fn success(is_grpc: bool, is_json: bool, message: Vec<u8>) -> Response<Body> {
@@ -308,18 +273,13 @@ fn success(is_grpc: bool, is_json: bool, message: Vec<u8>) -> Response<Body> {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", 0.into());
         let framed = super::client::framed(false, &message);
-        Full::new(framed)
-            .with_trailers(async { Some(Ok(trailers)) })
-            .boxed()
+        Full::new(framed).with_trailers(async { Some(Ok(trailers)) }).boxed()
     } else if is_json {
         Full::new(Bytes::from("{}")).boxed()
     } else {
         Full::new(message.into()).boxed()
     };
-    Response::builder()
-        .header("content-type", content_type)
-        .body(body)
-        .expect("a response")
+    Response::builder().header("content-type", content_type).body(body).expect("a response")
 }
 
 fn empty(status: u16, headers: &[(&'static str, String)]) -> Response<Body> {
@@ -327,7 +287,5 @@ fn empty(status: u16, headers: &[(&'static str, String)]) -> Response<Body> {
     for (name, value) in headers {
         response = response.header(*name, value);
     }
-    response
-        .body(Full::new(Bytes::new()).boxed())
-        .expect("a response")
+    response.body(Full::new(Bytes::new()).boxed()).expect("a response")
 }

@@ -21,10 +21,7 @@ impl Seen {
         for group in request.resource_spans {
             let resource = group.resource.unwrap_or_default().attributes;
             let spans = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            all.extend(spans.map(|span| Seen {
-                span,
-                resource: resource.clone(),
-            }));
+            all.extend(spans.map(|span| Seen { span, resource: resource.clone() }));
         }
         all
     }
@@ -65,11 +62,7 @@ pub fn span(name: &str, trace: u128, id: u64, parent: u64) -> Span {
     Span {
         trace_id: trace.to_be_bytes().to_vec(),
         span_id: id.to_be_bytes().to_vec(),
-        parent_span_id: if parent == 0 {
-            Vec::new()
-        } else {
-            parent.to_be_bytes().to_vec()
-        },
+        parent_span_id: if parent == 0 { Vec::new() } else { parent.to_be_bytes().to_vec() },
         name: name.into(),
         kind: 1,
         start_time_unix_nano: 1_700_000_000_000_000_000 + id,
@@ -80,8 +73,7 @@ pub fn span(name: &str, trace: u128, id: u64, parent: u64) -> Span {
 
 /// The span with attributes more; values by `text`, `flag` and `number`.
 pub fn with<const N: usize>(mut span: Span, attributes: [(&str, Value); N]) -> Span {
-    span.attributes
-        .extend(attributes.map(|(key, value)| pair(key, value)));
+    span.attributes.extend(attributes.map(|(key, value)| pair(key, value)));
     span
 }
 
@@ -123,14 +115,9 @@ pub fn pair(key: &str, value: Value) -> KeyValue {
 
 /// A request with these spans of one service.
 pub fn request(spans: impl IntoIterator<Item = Span>) -> ExportTraceServiceRequest {
-    let resource = Resource {
-        attributes: vec![pair("service.name", text("agent"))],
-        ..Resource::default()
-    };
-    let scope = InstrumentationScope {
-        name: "test".into(),
-        ..InstrumentationScope::default()
-    };
+    let resource =
+        Resource { attributes: vec![pair("service.name", text("agent"))], ..Resource::default() };
+    let scope = InstrumentationScope { name: "test".into(), ..InstrumentationScope::default() };
     let scope = ScopeSpans {
         scope: Some(scope),
         spans: spans.into_iter().collect(),
@@ -141,7 +128,5 @@ pub fn request(spans: impl IntoIterator<Item = Span>) -> ExportTraceServiceReque
         scope_spans: vec![scope],
         ..ResourceSpans::default()
     };
-    ExportTraceServiceRequest {
-        resource_spans: vec![group],
-    }
+    ExportTraceServiceRequest { resource_spans: vec![group] }
 }

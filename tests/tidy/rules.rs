@@ -35,87 +35,52 @@ pub const LAYERS: &[(&str, u8)] = &[
 
 /// What a room may not name although the layers would allow it.
 const ABSENT: &[(&str, &[&str])] = &[
-    (
-        "otlp",
-        &["tokio::", "serde::", "hyper::", "tracing::", "prost::"],
-    ),
-    (
-        "processors",
-        &["tokio::", "crate::clock", "crate::intake", "hyper::"],
-    ),
+    ("otlp", &["tokio::", "serde::", "hyper::", "tracing::", "prost::"]),
+    ("processors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
 ];
 
 fn absent(room: &str) -> &'static [&'static str] {
-    ABSENT
-        .iter()
-        .find(|(name, _)| *name == room)
-        .map_or(&[], |(_, words)| words)
+    ABSENT.iter().find(|(name, _)| *name == room).map_or(&[], |(_, words)| words)
 }
 
 fn height(room: &str) -> Option<u8> {
-    LAYERS
-        .iter()
-        .find(|(name, _)| *name == room)
-        .map(|(_, height)| *height)
+    LAYERS.iter().find(|(name, _)| *name == room).map(|(_, height)| *height)
 }
 
 /// The room of a path relative to `src`: its first part without the extension.
 fn room(path: &str) -> &str {
-    path.split('/')
-        .next()
-        .unwrap_or(path)
-        .trim_end_matches(".rs")
+    path.split('/').next().unwrap_or(path).trim_end_matches(".rs")
 }
 
 /// All offences of one source file. `path` is relative to `src`.
 pub fn source(path: &str, text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
-    let inline_tests = lines
-        .windows(2)
-        .position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod "));
-    let code = if is_test {
-        0
-    } else {
-        inline_tests.unwrap_or(lines.len())
-    };
+    let inline_tests =
+        lines.windows(2).position(|two| two[0] == "#[cfg(test)]" && two[1].starts_with("mod "));
+    let code = if is_test { 0 } else { inline_tests.unwrap_or(lines.len()) };
     let mut found = shape(path, text, &lines, code);
     found.extend(columns_and_leftovers(&lines));
     found.extend(long_functions(&lines));
     found.extend(imports(room(path), &lines[..code]));
     found.sort();
-    found
-        .into_iter()
-        .map(|(line, rule)| format!("src/{path}:{line}: {rule}"))
-        .collect()
+    found.into_iter().map(|(line, rule)| format!("src/{path}:{line}: {rule}")).collect()
 }
 
 /// Head, room and length of a file whose first `code` lines are no tests.
 fn shape(path: &str, text: &str, lines: &[&str], code: usize) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     if !text.starts_with("//!") && !text.starts_with("#![doc = include_str!") {
-        found.push((
-            1,
-            "a file begins with a `//!` head that says what it is for".into(),
-        ));
+        found.push((1, "a file begins with a `//!` head that says what it is for".into()));
     }
     if height(room(path)).is_none() && !["main", "lib"].contains(&room(path)) {
-        found.push((
-            1,
-            "a room stands in the layer table (tests/tidy/rules.rs)".into(),
-        ));
+        found.push((1, "a room stands in the layer table (tests/tidy/rules.rs)".into()));
     }
     if code > FILE_LINES {
-        found.push((
-            code,
-            format!("{code} lines without tests, at most {FILE_LINES}"),
-        ));
+        found.push((code, format!("{code} lines without tests, at most {FILE_LINES}")));
     }
     if path == "main.rs" && lines.len() > MAIN_LINES {
-        found.push((
-            lines.len(),
-            format!("main.rs has at most {MAIN_LINES} lines"),
-        ));
+        found.push((lines.len(), format!("main.rs has at most {MAIN_LINES} lines")));
     }
     found
 }
@@ -176,14 +141,8 @@ fn imports(home: &str, code: &[&str]) -> Vec<(usize, String)> {
             _ => line.to_string(),
         };
         for used in rooms_named(&statement).iter().filter(|used| *used != home) {
-            if height(home)
-                .zip(height(used))
-                .is_some_and(|(here, there)| there >= here)
-            {
-                found.push((
-                    index + 1,
-                    format!("layering: `{home}` may not import `{used}`"),
-                ));
+            if height(home).zip(height(used)).is_some_and(|(here, there)| there >= here) {
+                found.push((index + 1, format!("layering: `{home}` may not import `{used}`")));
             }
         }
         for word in absent(home).iter().filter(|word| line.contains(**word)) {
@@ -202,18 +161,12 @@ fn is_function_head(trimmed: &str) -> bool {
 /// Rooms that a statement names as `crate::room` or, at its head, as `crate::{room, room::Thing}`.
 fn rooms_named(statement: &str) -> Vec<String> {
     let word = |text: &str| -> String {
-        text.trim()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
+        text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
     };
     let after = statement.split("crate::").skip(1);
     let braced = |text: &str| text.starts_with('{');
     match after.clone().next() {
-        Some(list) if braced(list) => top_level(&list[1..])
-            .iter()
-            .map(|item| word(item))
-            .collect(),
+        Some(list) if braced(list) => top_level(&list[1..]).iter().map(|item| word(item)).collect(),
         _ => after.map(word).collect(),
     }
 }
@@ -235,14 +188,9 @@ fn top_level(list: &str) -> Vec<String> {
 
 /// What must not stay in a tree. Spelled in halves so that this file passes its own rule.
 fn leftover(line: &str) -> Option<&'static str> {
-    [
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-        concat!("dbg", "!("),
-        concat!("todo", "!("),
-    ]
-    .into_iter()
-    .find(|word| line.contains(word))
+    [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("dbg", "!("), concat!("todo", "!(")]
+        .into_iter()
+        .find(|word| line.contains(word))
 }
 
 /// Files under `src` that no `mod` line leads to.
@@ -254,34 +202,15 @@ pub fn unreachable(files: &[(String, String)]) -> Vec<String> {
         let Some((_, text)) = files.iter().find(|(name, _)| *name == path) else {
             continue;
         };
-        let folder = path
-            .trim_end_matches(".rs")
-            .trim_end_matches("mod")
-            .trim_end_matches('/');
-        let folder = if ["main", "lib"].contains(&folder) {
-            ""
-        } else {
-            folder
-        };
+        let folder = path.trim_end_matches(".rs").trim_end_matches("mod").trim_end_matches('/');
+        let folder = if ["main", "lib"].contains(&folder) { "" } else { folder };
         for line in text.lines() {
-            let words = line
-                .trim()
-                .trim_end_matches(';')
-                .split(' ')
-                .collect::<Vec<_>>();
-            let Some(at) = words
-                .iter()
-                .position(|word| *word == "mod")
-                .filter(|at| *at < 2)
-            else {
+            let words = line.trim().trim_end_matches(';').split(' ').collect::<Vec<_>>();
+            let Some(at) = words.iter().position(|word| *word == "mod").filter(|at| *at < 2) else {
                 continue;
             };
             let name = words.get(at + 1).copied().unwrap_or_default();
-            let base = if folder.is_empty() {
-                name.into()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let base = if folder.is_empty() { name.into() } else { format!("{folder}/{name}") };
             for child in [format!("{base}.rs"), format!("{base}/mod.rs")] {
                 if has(&child) && reached.insert(child.clone()) {
                     open.push(child);
@@ -290,8 +219,7 @@ pub fn unreachable(files: &[(String, String)]) -> Vec<String> {
         }
     }
     let lost = files.iter().filter(|(name, _)| !reached.contains(name));
-    lost.map(|(name, _)| format!("src/{name}:1: no `mod` line leads here"))
-        .collect()
+    lost.map(|(name, _)| format!("src/{name}:1: no `mod` line leads here")).collect()
 }
 
 /// Dependencies in a Cargo.toml that do not say what they are for.
@@ -301,10 +229,7 @@ pub fn unexplained(manifest: &str) -> Vec<String> {
         if line.starts_with('[') {
             inside = line.ends_with("dependencies]");
         } else if inside && line.contains(" = ") && !line.contains("# ") {
-            found.push(format!(
-                "Cargo.toml:{}: a dependency says what it is for",
-                index + 1
-            ));
+            found.push(format!("Cargo.toml:{}: a dependency says what it is for", index + 1));
         }
     }
     found
@@ -321,6 +246,5 @@ pub fn machine_paths(path: &str, text: &str) -> Vec<String> {
     };
     let lines = text.lines().enumerate();
     let hits = lines.filter(|(_, line)| folders.iter().any(|folder| names(line, folder)));
-    hits.map(|(index, _)| format!("{path}:{}: a path of one machine", index + 1))
-        .collect()
+    hits.map(|(index, _)| format!("{path}:{}: a path of one machine", index + 1)).collect()
 }

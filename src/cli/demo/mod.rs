@@ -59,7 +59,8 @@ fn scenario() -> Result<Vec<Bytes>, String> {
 }
 
 fn picture(requests: &[Bytes]) -> String {
-    tree::render(requests, &tree::Options { content: true, width: COLUMN, colour: false })
+    let options = tree::Options { content: true, width: COLUMN, ..tree::Options::default() };
+    tree::render(requests, &options)
 }
 
 /// Two texts in two columns.

@@ -2,9 +2,7 @@
 
 use crate::otlp::fields::{any_value, event, key_value, request, resource, resource_group};
 use crate::otlp::fields::{scope, scope_group, span};
-use crate::otlp::wire::{
-    put_bytes_field, put_fixed64_field, put_message_field, put_varint_field,
-};
+use crate::otlp::wire::{put_bytes_field, put_fixed64_field, put_message_field, put_varint_field};
 use bytes::Bytes;
 
 /// The vocabulary of an instrumentation.
@@ -189,8 +187,7 @@ mod tests {
     #[test]
     fn a_broken_trace_has_a_tool_call_as_root_and_an_intact_one_has_not() {
         for (broken, expected) in [(0.0, false), (1.0, true)] {
-            let shape =
-                Shape { spans: 10, prompt_bytes: 0, dialect: Dialect::Genai, broken };
+            let shape = Shape { spans: 10, prompt_bytes: 0, dialect: Dialect::Genai, broken };
             let bytes = shape.request(&mut fastrand::Rng::with_seed(1), 1 << 60);
             let request = crate::otlp::view::Request::new(&bytes);
             let groups = request.resource_groups().flat_map(|group| group.scope_groups());

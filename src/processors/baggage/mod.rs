@@ -4,8 +4,8 @@
 //! `http.request.header.baggage`, `rpc.request.metadata.baggage` (also with `rpc.grpc.`) and
 //! `messaging.header.baggage`, a text or an array of texts. The values of the keys in the
 //! allow-list become attributes of that item, and of every other item of the same trace that is
-//! in the same batch or comes later. An attribute of a listed name (`user.id`, or `baggage.user.id`)
-//! that the application set itself is a value of the trace in the same way.
+//! in the same batch or comes later. An attribute of a listed name (`user.id`, or
+//! `baggage.user.id`) that the application set itself is a value of the trace in the same way.
 //!
 //! - An attribute that is there is never changed.
 //! - The first value of a key is the trace's; an item with baggage of its own gets its own.
@@ -252,10 +252,8 @@ impl Baggage {
                     let texts = view::values(array).take(limits::BAGGAGE_MEMBERS);
                     texts.filter_map(AnyValue::as_text).for_each(|t| self.read(t, &mut members));
                 }
-                (Role::Target(key) | Role::Value(key), value) => {
-                    if self.encode(value) {
-                        present = self.offer(item, trace, present, *key, now);
-                    }
+                (Role::Target(key) | Role::Value(key), value) if self.encode(value) => {
+                    present = self.offer(item, trace, present, *key, now);
                 }
                 _ => {}
             }

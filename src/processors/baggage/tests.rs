@@ -9,13 +9,13 @@ fn baggage_stands_on_its_span_and_on_the_others_of_the_trace() {
         "{}",
         r#"
 span 1/a2 parent=a1 "before"
-span 1/a1 "entry" baggage="user.id=alice,color=red,session.id=s%201;ttl=5"
+span 1/a1 "entry" baggage="user.id=al,x=1,session.id=s%201;t=5"
 span 2/b1 "another trace"
 span 1/a3 parent=a1 "after" user.id="bob"
 "#,
         r#"
-span 1/a2 parent=a1 "before" user.id="alice" session.id="s 1"
-span 1/a1 "entry" baggage="user.id=alice,color=red,session.id=s%201;ttl=5" user.id="alice" session.id="s 1"
+span 1/a2 parent=a1 "before" user.id="al" session.id="s 1"
+span 1/a1 "entry" baggage="user.id=al,x=1,session.id=s%201;t=5" user.id="al" session.id="s 1"
 span 2/b1 "another trace"
 span 1/a3 parent=a1 "after" user.id="bob" session.id="s 1"
 "#,

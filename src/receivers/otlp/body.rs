@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use std::error::Error;
-use std::future::Future;
-use tokio::time::timeout;
+use std::pin::pin;
+use tokio::time::{sleep, timeout};
 
 /// The first room that is asked for.
 const STEP: usize = 64 << 10;
@@ -49,21 +49,14 @@ impl<'a> Reader<'a> {
         B::Error: Error,
         F: Fn(&[u8], usize) -> Result<Option<usize>, Verdict>,
     {
-        let most = self.settings.body_time;
-        let reading = self.read_pieces(body, whole);
-        timeout(most, reading).await.unwrap_or_else(|_| Err(slow("the request's body")))
-    }
-
-    async fn read_pieces<B, F>(&mut self, body: &mut B, whole: F) -> Result<Bytes, Verdict>
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: Error,
-        F: Fn(&[u8], usize) -> Result<Option<usize>, Verdict>,
-    {
         let mut pieces = Pieces::default();
+        let mut whole_time = pin!(sleep(self.settings.body_time));
         while !body.is_end_stream() {
-            let frame = idle(self.settings, body.frame()).await?;
-            let Some(frame) = frame else { break };
+            let frame = tokio::select! {
+                frame = timeout(self.settings.body_idle, body.frame()) => frame,
+                () = &mut whole_time => return Err(slow("the request's body")),
+            };
+            let Some(frame) = frame.map_err(|_| slow("the next part of the body"))? else { break };
             let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
             let received = pieces.len() + piece.len();
             let beginning = if pieces.len() == 0 { &piece[..] } else { pieces.bytes() };
@@ -89,10 +82,6 @@ fn slow(what: &str) -> Verdict {
 fn broken(error: impl Error) -> Verdict {
     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     Verdict::refused(Refusal::Framing, format!("the body could not be read: {error}{cause}"))
-}
-
-async fn idle<T>(settings: &Settings, next: impl Future<Output = T>) -> Result<T, Verdict> {
-    timeout(settings.body_idle, next).await.map_err(|_| slow("the next part of the body"))
 }
 
 /// The body so far: one piece as received, or several joined.
@@ -127,5 +116,65 @@ impl Pieces {
 
     fn finish(self) -> Bytes {
         if self.joined.is_empty() { self.first } else { Bytes::from(self.joined) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Endpoint;
+    use crate::receivers::otlp::keys::Protocol;
+    use http_body::Frame;
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    /// A body whose pieces are all there.
+    struct There(VecDeque<Bytes>);
+
+    impl Body for There {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    fn read(pieces: &[Bytes], announced: Option<usize>) -> Result<Bytes, Verdict> {
+        let settings = Settings::new(Protocol::Http, Endpoint::parse("localhost:0").unwrap());
+        let intake = Intake::new(1 << 20);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut body = There(pieces.iter().cloned().collect());
+            Reader::new(&settings, &intake).read(&mut body, |_, _| Ok(announced)).await
+        })
+    }
+
+    #[test]
+    fn a_body_in_one_piece_is_not_copied() {
+        let piece = Bytes::from(vec![7; 1000]);
+        let body = read(std::slice::from_ref(&piece), Some(1000)).unwrap();
+        assert_eq!(body.as_ptr(), piece.as_ptr());
+    }
+
+    #[test]
+    fn several_pieces_are_joined_and_empty_ones_do_not_matter() {
+        let pieces = [&b""[..], b"one ", b"", b"two ", b"three", b""].map(Bytes::from_static);
+        for announced in [None, Some(13), Some(1000)] {
+            assert_eq!(read(&pieces, announced).unwrap(), "one two three");
+        }
+        assert_eq!(read(&[], None).unwrap(), "");
+    }
+
+    #[test]
+    fn a_body_behind_its_announced_end_is_refused() {
+        let pieces = [Bytes::from_static(b"abc"), Bytes::from_static(b"d")];
+        assert_eq!(read(&pieces, Some(3)), Err(too_long()));
+        assert_eq!(read(&pieces, Some(2)), Err(too_long()));
     }
 }

@@ -151,8 +151,9 @@ impl Limit {
         if self.heads && phase == Phase::Head && time >= settings.header_time {
             return Some(Next::Cut);
         }
-        if phase == Phase::Idle && settings.idle.is_some_and(|idle| time >= idle) {
-            self.finishing = Some(limits::LINGER_TIME);
+        let idle = phase == Phase::Idle || (!self.heads && phase == Phase::Head);
+        if idle && settings.idle.is_some_and(|idle| time >= idle) {
+            self.finishing = Some(limits::CLOSE_TIME);
             return Some(Next::Finish);
         }
         if let Some((_, grace)) = settings.age.filter(|(age, _)| self.age >= *age) {
@@ -194,14 +195,8 @@ async fn serve_http1(socket: Socket, requests: Requests, mut limit: Limit, setti
 /// unread resets the connection, and the answer with it.
 async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
     stream.shutdown().await?;
-    let mut unread = vec![0; 16 << 10];
-    let mut left = limits::CLOSE_BYTES;
-    while left > 0 {
-        match stream.read(&mut unread).await? {
-            0 => break,
-            read => left = left.saturating_sub(read),
-        }
-    }
+    let mut unread = vec![0; 64 << 10];
+    while stream.read(&mut unread).await? != 0 {}
     Ok(())
 }
 

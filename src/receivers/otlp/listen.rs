@@ -28,8 +28,18 @@ pub(super) async fn bind(settings: &Settings) -> Result<TcpListener, String> {
         };
         format!("cannot listen on {endpoint} for {name}: {error}{help}")
     };
-    let addresses = addresses(endpoint).await.map_err(failed)?;
-    TcpListener::bind(&addresses[..]).await.map_err(failed)
+    let mut error = io::Error::from(ErrorKind::AddrNotAvailable);
+    for address in addresses(endpoint).await.map_err(failed)? {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            // Another address would hide this: two daemons, say, on the two loopback addresses.
+            Err(e) if matches!(e.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {
+                return Err(failed(e));
+            }
+            Err(e) => error = e,
+        }
+    }
+    Err(failed(error))
 }
 
 /// The addresses that an endpoint may mean, the first choice first.

@@ -127,3 +127,28 @@ impl Write for Socket {
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_lasts_until_something_happens() {
+        let (watch, step) = (Arc::<Watch>::default(), Duration::from_secs(1));
+        let mut silence = Silence::default();
+        let mut next = || {
+            let (phase, time) = silence.after(step, &watch);
+            (phase, time.as_secs())
+        };
+        assert_eq!([next(), next()], [(Phase::Idle, 1), (Phase::Idle, 2)]);
+        watch.heard.store(true, Ordering::Relaxed);
+        assert_eq!([next(), next()], [(Phase::Head, 0), (Phase::Head, 1)]);
+        let serving = watch.serve();
+        assert_eq!([next(), next()], [(Phase::Busy, 0), (Phase::Busy, 1)]);
+        drop(serving);
+        assert_eq!([next(), next()], [(Phase::Idle, 0), (Phase::Idle, 1)]);
+        // A request that comes and goes between two looks is seen all the same.
+        drop(watch.serve());
+        assert_eq!(next(), (Phase::Idle, 0));
+    }
+}
