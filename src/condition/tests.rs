@@ -1,3 +1,5 @@
+//! Tables of conditions with their answers, of texts with their errors, and properties.
+
 use super::ast::{Comparison, Expr, Key, Node, Operator};
 use super::*;
 use crate::otlp::text;

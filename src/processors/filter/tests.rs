@@ -1,3 +1,5 @@
+//! Spans and log records in, what is left of them out; verdicts; mistakes in the configuration.
+
 use super::super::tests::{Bench, request, section};
 use super::super::{Built, LIST};
 use super::*;
