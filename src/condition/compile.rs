@@ -85,14 +85,11 @@ impl Compiler<'_> {
             Node::Call(name, arguments) => self.call(expr.at, name, arguments),
             Node::Math(left, operator, right) => {
                 let (left, right) = (self.number(left), self.number(right));
-                if let ((_, Type::Int), (_, Type::Double)) | ((_, Type::Double), (_, Type::Int)) =
-                    (&left, &right)
-                {
-                    let text = "a whole and a floating-point number do not mix; convert one with \
-                                Int or Double";
-                    return self.error(expr.at, text);
-                }
-                let kind = if left.1 == Type::Any { right.1 } else { left.1 };
+                let kind = match (left.1, right.1) {
+                    (Type::Any, _) | (_, Type::Any) => Type::Any,
+                    (Type::Int, Type::Int) => Type::Int,
+                    _ => Type::Double,
+                };
                 (Code::Math(Box::new(left.0), *operator, Box::new(right.0)), kind)
             }
             Node::Compare(left, how, right) => {

@@ -27,7 +27,7 @@ pub enum Failure {
     NoList { found: &'static str },
     #[error("the list has no member at this place")]
     OutOfBounds,
-    #[error("{operator:?} takes two whole or two floating-point numbers and found {left}, {right}")]
+    #[error("{operator:?} takes two numbers and found {left}, {right}")]
     Math { operator: char, left: &'static str, right: &'static str },
     #[error("division by zero")]
     DivisionByZero,
@@ -197,19 +197,23 @@ fn math<'a>(left: &Value<'_>, operator: Operator, right: &Value<'_>) -> Result<V
             };
             result.map(Value::Int).ok_or(Failure::Overflow)
         }
-        (Value::Double(_), Value::Double(b)) if operator == Operator::Divide && *b == 0.0 => {
-            Err(Failure::DivisionByZero)
-        }
-        (Value::Double(a), Value::Double(b)) => Ok(Value::Double(match operator {
-            Operator::Add => a + b,
-            Operator::Subtract => a - b,
-            Operator::Multiply => a * b,
-            Operator::Divide => a / b,
-        })),
+        (Value::Int(a), Value::Double(b)) => double_math(*a as f64, operator, *b),
+        (Value::Double(a), Value::Int(b)) => double_math(*a, operator, *b as f64),
+        (Value::Double(a), Value::Double(b)) => double_math(*a, operator, *b),
         _ => Err(Failure::Math {
             operator: operator.sign(),
             left: left.kind().name(),
             right: right.kind().name(),
         }),
+    }
+}
+
+fn double_math<'a>(a: f64, operator: Operator, b: f64) -> Result<Value<'a>, Failure> {
+    match operator {
+        Operator::Divide if b == 0.0 => Err(Failure::DivisionByZero),
+        Operator::Add => Ok(Value::Double(a + b)),
+        Operator::Subtract => Ok(Value::Double(a - b)),
+        Operator::Multiply => Ok(Value::Double(a * b)),
+        Operator::Divide => Ok(Value::Double(a / b)),
     }
 }
