@@ -92,7 +92,7 @@ const KEYS: &[Key] = &[
     Key::unsupported("profiles", "profiles are no signal here"),
 ];
 
-const SAMPLE: &str = r#"# without an answer: ignore (false, logged), silent (false), propagate (refuse)
+const SAMPLE: &str = r#"# without an answer: ignore (false, logged), silent (false), propagate
 error_mode: ignore
 # one condition that holds drops; what is inside is not asked about
 traces:

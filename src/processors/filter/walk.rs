@@ -36,17 +36,17 @@ pub(super) struct Walk<'f, 'a> {
     done: Done,
 }
 
-/// What is left in a group, and whether something was taken out.
+/// Items that stay in a group, and those that go.
 #[derive(Default)]
 struct Left {
     items: usize,
-    removed: bool,
+    removed: usize,
 }
 
 impl Left {
     /// Empty by what was done here.
     fn is_emptied(&self) -> bool {
-        self.removed && self.items == 0
+        self.removed > 0 && self.items == 0
     }
 }
 
@@ -124,7 +124,7 @@ impl<'f, 'a> Walk<'f, 'a> {
             }
         }
         if left.is_emptied() {
-            self.edits.remove(request, field);
+            self.edits.remove_items(request, field, left.removed);
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl<'f, 'a> Walk<'f, 'a> {
             let items = group.item_fields().count();
             self.done.items += items;
             self.edits.remove_items(resource_group.0, field, items);
-            left.removed = true;
+            left.removed += items;
             return Ok(());
         }
         if self.item.rules.conditions.is_empty() && self.event.rules.conditions.is_empty() {
@@ -167,15 +167,15 @@ impl<'f, 'a> Walk<'f, 'a> {
                 inside.items += 1;
                 self.reduce(item);
             } else {
-                inside.removed = true;
+                inside.removed += 1;
                 self.done.items += 1;
                 self.edits.remove_item(group.0, &field);
             }
         }
         left.items += inside.items;
-        left.removed |= inside.removed;
+        left.removed += inside.removed;
         if inside.is_emptied() {
-            self.edits.remove(resource_group.0, field);
+            self.edits.remove_items(resource_group.0, field, inside.removed);
         }
         Ok(())
     }
