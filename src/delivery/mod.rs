@@ -76,14 +76,15 @@ impl Delivery {
             parcels.iter_mut().for_each(Parcel::accept);
         }
         if sender.settings.queued {
-            sender.queue.push(parcels, &sender.limit);
+            let left = sender.queue.push(parcels, &sender.limit);
+            sender.too_late(left);
         } else {
             sender.send_unqueued(parcels).await;
         }
     }
 
     /// Ends the delivery: everything queued is tried once more within [`limits::DRAIN_TIME`], and
-    /// what remains then is counted and logged. The caller offers nothing after this.
+    /// what remains then is counted and logged. What is offered after this is turned away.
     pub async fn drain(&self) {
         self.sender.drain(limits::DRAIN_TIME).await;
     }

@@ -96,9 +96,13 @@ impl Queue {
         Some(Room { _permits: permits, size, bytes: held(&self.meters.bytes, bytes) })
     }
 
-    /// Queues parcels, each with room.
-    pub fn push(&self, parcels: Vec<Parcel>, limit: &Limit) {
+    /// Queues parcels, each with room. A closed queue gives them back.
+    #[must_use]
+    pub fn push(&self, parcels: Vec<Parcel>, limit: &Limit) -> Vec<Parcel> {
         let mut lanes = self.lanes();
+        if lanes.closed {
+            return parcels;
+        }
         let mut wake = false;
         for parcel in parcels {
             wake |= lanes.push(parcel, limit);
@@ -107,10 +111,12 @@ impl Queue {
         if wake {
             self.changed.notify_one();
         }
+        vec![]
     }
 
-    /// No more is pushed: [`Queue::next`] ends once the queue is empty.
+    /// Nobody is given room any more, and [`Queue::next`] ends once the queue is empty.
     pub fn close(&self) {
+        self.bytes.close();
         self.lanes().closed = true;
         self.changed.notify_one();
     }

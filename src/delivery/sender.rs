@@ -162,6 +162,15 @@ impl Sender {
         batch.settle(&Verdict::busy(format!("the sending queue of {} is full", self.id)));
     }
 
+    /// Ends what was offered while the queue was being closed.
+    pub fn too_late(&self, parcels: Vec<Parcel>) {
+        let reason = "the exporter has ended";
+        for parcel in parcels {
+            self.lost(parcel.batch.signal(), parcel.batch.items(), reason);
+            parcel.settle(&Verdict::busy(reason));
+        }
+    }
+
     /// The backend has answered.
     pub(super) fn reached(&self) {
         if let Some(line) = self.log().health.succeeded(clock::now()) {

@@ -395,6 +395,18 @@ async fn the_drain_ends_in_time_and_counts_what_it_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_offered_after_the_drain_is_turned_away() {
+    for queue in ["{}", "{enabled: false}", "{block_on_overflow: true}"] {
+        let yaml = format!("sending_queue: {queue}");
+        let bench = Bench::new(Fake::new(|_, _| taken()), &yaml);
+        bench.delivery.drain().await;
+        let answer = bench.offer(batch(3, 1)).await.await;
+        assert!(matches!(answer, Ok(Verdict::Busy(_))), "{queue}: {answer:?}");
+        bench.counts("otelcol_exporter_enqueue_failed_spans", 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivery_that_is_dropped_counts_what_it_held() {
     let fake = Fake::new(|_, _| retry(None));
     let bench = Bench::new(fake, "");

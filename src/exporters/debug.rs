@@ -6,7 +6,7 @@
 use super::keys::QUEUE_OFF_KEYS;
 use super::mask::{shown_text, size};
 use super::tree::{Options, pair, render, service};
-use super::{Exporter, Kind, Outcome, Payload, Sending, Setup};
+use super::{Built, Exporter, Kind, Outcome, Payload, Sending, Setup};
 use crate::batch::Signal;
 use crate::config::catalog::{SIGNALS, no_check};
 use crate::config::{Class, Component, Key, Section, World};
@@ -45,7 +45,7 @@ const KEYS: &[Key] = &[
     Key::unsupported("output_paths", "requests are printed to the standard output; redirect it"),
 ];
 
-fn build(section: &Section, _: &Setup<'_>) -> Result<Arc<dyn Exporter>, String> {
+fn build(section: &Section, _: &Setup<'_>) -> Built {
     let verbosity = section.text("verbosity");
     let plain = (World::system().env)("NO_COLOR").is_some_and(|value| !value.is_empty());
     let options = Options {

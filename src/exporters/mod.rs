@@ -34,8 +34,11 @@ pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND, debug::KIND];
 pub struct Kind {
     pub component: Component,
     /// Builds one from its checked section. Errors are sentences: an unreadable certificate, say.
-    pub build: fn(&Section, &Setup<'_>) -> Result<Arc<dyn Exporter>, String>,
+    pub build: fn(&Section, &Setup<'_>) -> Built,
 }
+
+/// An exporter, or the sentence that says why there is none.
+pub type Built = Result<Arc<dyn Exporter>, String>;
 
 /// What an exporter may use when it is built.
 pub struct Setup<'a> {

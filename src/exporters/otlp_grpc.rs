@@ -7,7 +7,7 @@ use super::answer::{self, clean, code_name};
 use super::body::Body;
 use super::client::{Answer, Client, Failure, Versions};
 use super::keys::{self, QUEUE_KEYS, RETRY_KEYS, TLS_KEYS};
-use super::{Exporter, Kind, Outcome, Payload, Sending, Setup};
+use super::{Built, Exporter, Kind, Outcome, Payload, Sending, Setup};
 use crate::batch::Signal;
 use crate::config::catalog::SIGNALS;
 use crate::config::problem::Problems;
@@ -99,7 +99,7 @@ pub fn compression(section: &Section) -> Encoding {
     Encoding::parse(section.text("compression")).unwrap_or(Encoding::Identity)
 }
 
-fn build(section: &Section, _: &Setup<'_>) -> Result<Arc<dyn Exporter>, String> {
+fn build(section: &Section, _: &Setup<'_>) -> Built {
     let endpoint = section.endpoint("endpoint").ok_or("endpoint is missing")?;
     Ok(Arc::new(OtlpGrpc::new(endpoint, section)?))
 }

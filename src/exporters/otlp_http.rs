@@ -8,7 +8,7 @@ use super::body::Body;
 use super::client::{Answer, Client, Failure, Versions};
 use super::keys::{self, QUEUE_KEYS, RETRY_KEYS, TLS_KEYS};
 use super::otlp_grpc::{COMPRESSIONS, check_headers, compression};
-use super::{Exporter, Kind, Outcome, Payload, Sending, Setup};
+use super::{Built, Exporter, Kind, Outcome, Payload, Sending, Setup};
 use crate::clock;
 use crate::config::catalog::SIGNALS;
 use crate::config::problem::Problems;
@@ -100,7 +100,7 @@ fn check(section: &Section, problems: &mut Problems) {
     }
 }
 
-fn build(section: &Section, _: &Setup<'_>) -> Result<Arc<dyn Exporter>, String> {
+fn build(section: &Section, _: &Setup<'_>) -> Built {
     Ok(Arc::new(OtlpHttp::new(section)?))
 }
 

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 #[track_caller]
 fn tree(input: &str, options: &Options) -> String {
-    render(&[Bytes::from(text::parse(input).expect("the notation"))], options)
+    // A backslash goes on with the line.
+    let input = input.replace("\\\n", "");
+    render(&[Bytes::from(text::parse(&input).expect("the notation"))], options)
 }
 
 #[track_caller]
@@ -21,12 +23,15 @@ resource service.name="gateway"
 span 1/a1 "POST /ask" kind=server 0..1200ms user.id="alice" http.request.body="hello there"
 resource service.name="planner"
 span 1/b1 parent=a1 "invoke_agent planner" kind=internal 10ms..1100ms gen_ai.agent.name="planner"
-span 1/b2 parent=b1 "chat gpt-4o" kind=client 20ms..920ms status=error:"it said: my card is 4111" gen_ai.usage.input_tokens=523 gen_ai.input.messages="[a long prompt]"
+span 1/b2 parent=b1 "chat gpt-4o" kind=client 20ms..920ms \
+status=error:"it said: my card is 4111" gen_ai.usage.input_tokens=523 \
+gen_ai.input.messages="[a long prompt]"
   event "gen_ai.content.prompt" @21ms gen_ai.prompt="a prompt" sensitive=true
   event "gen_ai.choice" @900ms
   event "gen_ai.choice" @901ms index=1
 resource service.name="tools"
-span 1/c1 parent=f9 "execute_tool search" 930ms..1030ms app.agent.orphan.signature="tool_call_root" app.agent.orphan.confidence=0.9 x="y"
+span 1/c1 parent=f9 "execute_tool search" 930ms..1030ms \
+app.agent.orphan.signature="tool_call_root" app.agent.orphan.confidence=0.9 x="y"
 span 2/d1 "lone" 0..15us dropped_events=2
 "#;
 
@@ -116,7 +121,8 @@ trace 00000000000000000000000000000001 · 1 span · 0 µs
 fn a_width_wraps_attributes_and_cuts_what_is_longer() {
     let options = Options { width: 40, detailed: true, ..Options::default() };
     let input = "resource service.name=\"s\"\nspan 1/a \"a name that is far too long for it\" \
-        first=1 second=\"some more\" third=\"and even more\" x=\"0123456789012345678901234567890123456789\"";
+        first=1 second=\"some more\" third=\"and even more\" \
+        x=\"0123456789012345678901234567890123456789\"";
     let expected = "
 trace 0000000000000000000000000000000…
 └─ a name that is far too long for it  …

@@ -8,7 +8,7 @@
 //! bounds: items and elements are counted here and not there, values nest less deeply here, and
 //! groups within each other too ([`GROUP_NESTING_MAX`]).
 
-use super::schema::{ANY_VALUE, Field, Kind, Label, Message};
+use super::schema::{ANY_VALUE, Field, KEY_VALUE, Kind, Label, Message};
 use super::wire::{GROUP_NESTING_MAX, WireType, skip_group, varint};
 
 /// What a request may hold at most.
@@ -114,7 +114,7 @@ impl Walk<'_> {
         match field.kind {
             Kind::Text => {
                 let text = self.bytes.get(at..end).unwrap_or_default();
-                if !text.is_ascii() && std::str::from_utf8(text).is_err() {
+                if !is_utf8(text) {
                     let what = "a text is not UTF-8";
                     return Err(Malformed::Bytes { message: message.name, what, at });
                 }
@@ -126,6 +126,10 @@ impl Walk<'_> {
                 let deeper = nesting + usize::from(std::ptr::eq(message, &ANY_VALUE));
                 if deeper > self.bounds.value_nesting {
                     return Err(Malformed::TooDeep { limit: self.bounds.value_nesting });
+                }
+                let bytes = self.bytes.get(at..end).unwrap_or_default();
+                if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(bytes) {
+                    return self.count(&ANY_VALUE);
                 }
                 self.message(child, at, end, deeper)
             }
@@ -220,3 +224,44 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
     };
     Malformed::Bytes { message: message.name, what, at }
 }
+/// Whether `bytes` are the attribute that nearly every sender writes: a key, then one value that
+/// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
+#[inline]
+fn is_plain_attribute(bytes: &[u8]) -> bool {
+    let Some((key, [0x12, value @ ..])) = short_text(bytes) else {
+        return false;
+    };
+    let Some((len, start)) = varint(value, 0) else {
+        return false;
+    };
+    let value = value.get(start..).unwrap_or_default();
+    let proven = match value {
+        [0x0a, text @ ..] => match varint(text, 0) {
+            Some((len, start)) if text.len() as u64 == len + start as u64 => {
+                is_utf8(text.get(start..).unwrap_or_default())
+            }
+            _ => false,
+        },
+        [0x10 | 0x18, number @ ..] => {
+            varint(number, 0).is_some_and(|(_, end)| end == number.len())
+        }
+        [0x21, double @ ..] => double.len() == 8,
+        _ => false,
+    };
+    proven && len == value.len() as u64 && is_utf8(key)
+}
+
+/// The text of under 128 bytes in field 1 that `bytes` begin with, and what follows.
+#[inline]
+fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [0x0a, len @ 0..0x80, rest @ ..] => rest.split_at_checked(usize::from(*len)),
+        _ => None,
+    }
+}
+
+#[inline]
+fn is_utf8(text: &[u8]) -> bool {
+    text.is_ascii() || std::str::from_utf8(text).is_ok()
+}
+

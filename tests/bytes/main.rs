@@ -1,6 +1,7 @@
 //! The room of the bytes against prost, on generated requests.
 
 mod edits;
+mod forms;
 mod protos;
 mod source;
 mod views;
@@ -20,7 +21,7 @@ use spanloom::batch::{Batch, Signal};
 use spanloom::limits;
 use spanloom::moment::Moment;
 use spanloom::otlp::check::{Bounds, check};
-use spanloom::otlp::join::{HEADER_SHARE, join, split};
+use spanloom::otlp::join::{HEADER_SHARE, join, partition, split};
 use spanloom::otlp::json::{from_json, to_json};
 use spanloom::otlp::merge::merge;
 use spanloom::otlp::text;
@@ -232,6 +233,21 @@ proptest! {
     }
 
     #[test]
+    fn json_in_its_other_forms_means_the_same(random in random_bytes(), more in random_bytes()) {
+        let (signal, bytes) = request(&mut Source::new(&random.0), TAME);
+        let mut json = serde_json::from_slice(&to_json(signal.message(), &bytes)).unwrap();
+        // serde_json rounds doubles by a bit, so both forms come from it.
+        let plain = serde_json::to_vec(&json).unwrap();
+        forms::change(&mut Source::new(&more.0), "", &mut json);
+        let other = serde_json::to_vec_pretty(&json).unwrap();
+        let [plain, other] = [plain, other].map(|json| {
+            let bytes = from_json(signal.message(), &json, &BOUNDS).unwrap();
+            meaning(signal, &bytes).unwrap()
+        });
+        prop_assert_eq!(plain, other);
+    }
+
+    #[test]
     fn json_is_what_serde_json_takes_for_json(
         random in random_bytes(),
         more in random_bytes(),
@@ -276,6 +292,26 @@ proptest! {
         let joined = join(&parts.iter().map(|p| p.bytes.clone()).collect::<Vec<_>>());
         prop_assert_eq!(items(&joined), items(&bytes));
         prop_assert!(joined.len() <= 2 * bytes.len(), "{} of {}", joined.len(), bytes.len());
+    }
+
+    #[test]
+    fn a_partition_holds_every_item_in_its_shard(random in random_bytes(), shards in 1usize..5) {
+        let (signal, bytes) = request(&mut Source::new(&random.0), UNKNOWN);
+        let bytes = Bytes::from(bytes);
+        let shard_of = |item: &[u8]| item.len() % shards;
+        let parts = partition(signal.message(), &bytes, |item| shard_of(item.bytes));
+        let all = items(&bytes);
+        let mut unknown_fields = 0;
+        for (shard, part) in &parts {
+            let expected: Vec<_> =
+                all.iter().filter(|i| shard_of(&i.2) == *shard).cloned().collect();
+            prop_assert_eq!(items(&part.bytes), expected);
+            let tally = check(signal.message(), &part.bytes, &BOUNDS).unwrap();
+            prop_assert_eq!(tally.items, part.items);
+            unknown_fields += unknown(signal.message(), &part.bytes).len();
+        }
+        prop_assert_eq!(parts.iter().map(|(_, p)| items(&p.bytes).len()).sum::<usize>(), all.len());
+        prop_assert!(unknown_fields >= unknown(signal.message(), &bytes).len());
     }
 
     #[test]

@@ -143,7 +143,8 @@ impl<'a> Reader<'a> {
             return Ok(self.tokens.fault("an array is expected")?);
         }
         let packed = !matches!(field.kind, Kind::Message(_) | Kind::Text | Kind::Bytes | Kind::Id);
-        let start = if packed { begin_message(out, field.number) } else { 0 };
+        let before = out.len();
+        let start = if packed { begin_message(out, field.number) } else { before };
         let mut more = !self.tokens.take(b']');
         let mut index = 0;
         while more {
@@ -158,13 +159,15 @@ impl<'a> Reader<'a> {
             index += 1;
             more = self.tokens.more(b']')?;
         }
-        if packed {
+        if packed && index > 0 {
             end_message(out, start);
+        } else if packed {
+            out.truncate(before);
         }
         Ok(true)
     }
 
-    /// Reads one value of `field`. A zero that means the same as nothing is left out.
+    /// Reads one value of `field`. Zeros and empty texts that mean the same as nothing are left out.
     fn value(
         &mut self,
         field: &'static Field,
@@ -184,16 +187,23 @@ impl<'a> Reader<'a> {
             }
             Kind::Text => {
                 self.begin_string("a text in quotes is expected")?;
+                let before = out.len();
                 let start = begin_message(out, number);
                 self.tokens.string_into(out)?;
-                end_message(out, start);
+                if out.len() == start && field.label == Label::One {
+                    out.truncate(before);
+                } else {
+                    end_message(out, start);
+                }
             }
             Kind::Id => {
                 let at = self.begin_string("an id is a text of hexadecimal digits")?;
                 let text = self.tokens.string()?;
                 let what = "an id has an even number of hexadecimal digits, and nothing else";
                 let id = hex(&text).ok_or(Fault { what, at })?;
-                put_bytes_field(out, number, &id);
+                if !id.is_empty() {
+                    put_bytes_field(out, number, &id);
+                }
             }
             Kind::Bytes => {
                 let at = self.begin_string("bytes are a text in base64")?;

@@ -38,7 +38,11 @@ impl Body for Reply {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        // hyper writes a known size as Content-Length, which gRPC does not use.
+        match &self.data {
+            Some(data) if self.trailers.is_none() => SizeHint::with_exact(data.len() as u64),
+            _ => SizeHint::default(),
+        }
     }
 }
 

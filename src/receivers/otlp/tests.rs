@@ -8,9 +8,6 @@ use crate::telemetry::Registry;
 use crate::transport::Encoding;
 use crate::transport::compress::deflate;
 use crate::verdict::{Refusal, Verdict};
-use bad_input::Target;
-use bad_input::wire::{JSON, PROTOBUF, call, call_at, check_http, framed, of_size, one_span};
-use bad_input::wire::{post, send};
 use bytes::Bytes;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -19,9 +16,11 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
+use wire::{JSON, PROTOBUF, call, call_at, check_http, framed, of_size, one_span};
+use wire::{Target, post, send};
 
-#[path = "../../../tests/support/bad_input/mod.rs"]
-mod bad_input;
+#[path = "../../../tests/support/bad_input/wire.rs"]
+mod wire;
 
 /// A pipeline that gives every batch the same verdict and remembers it.
 struct Pipeline {
@@ -62,6 +61,15 @@ fn receiver(verdict: Verdict) -> Fixture {
 
 /// A receiver with `room` bytes for requests, and pipelines for some signals only.
 fn receiver_with(verdict: Verdict, room: usize, signals: Vec<Signal>) -> Fixture {
+    start_receiver("{endpoint: \"127.0.0.1:0\"}", verdict, room, signals)
+}
+
+/// A receiver with these settings of `protocols.grpc`.
+fn receiver_of(grpc: &str) -> Fixture {
+    start_receiver(grpc, Verdict::Accepted, limits::INFLIGHT_BYTES, Signal::ALL.to_vec())
+}
+
+fn start_receiver(grpc: &str, verdict: Verdict, room: usize, signals: Vec<Signal>) -> Fixture {
     let runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = { runtime }.worker_threads(2).enable_all().build().unwrap();
     let pipeline = Arc::new(Pipeline { verdict, taken: Mutex::default() });
@@ -74,8 +82,8 @@ fn receiver_with(verdict: Verdict, room: usize, signals: Vec<Signal>) -> Fixture
         intake: Intake::new(room).leading_to(consumers),
         stop: stop.clone(),
     };
-    let http = bad_input::CONFIG;
-    let yaml = format!("protocols: {{grpc: {{endpoint: \"127.0.0.1:0\"}}, http: {http}}}");
+    let http = wire::CONFIG;
+    let yaml = format!("protocols: {{grpc: {grpc}, http: {http}}}");
     let section = Section::from_yaml(keys::KEYS, &yaml).unwrap();
     let running = runtime.block_on(start(&section, setup)).unwrap();
     let address = |protocol: Protocol| {
@@ -100,11 +108,6 @@ impl Fixture {
     fn taken(&self) -> Vec<(Signal, Bytes)> {
         std::mem::take(&mut *self.pipeline.taken())
     }
-}
-
-#[test]
-fn bad_input_has_its_answer() {
-    bad_input::check(&receiver(Verdict::Accepted).target);
 }
 
 const METHODS: [(Signal, &str, &str); 3] = [
@@ -241,7 +244,7 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
     let head = "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\
                 Content-Type: application/x-protobuf\r\n\r\n";
     for _ in 0..6 {
-        let mut stream = bad_input::wire::connect(&target.http).unwrap();
+        let mut stream = wire::connect(&target.http).unwrap();
         let body = vec![0; 300_000];
         stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
         drop(stream);
@@ -255,22 +258,22 @@ fn stopping_lets_requests_under_way_finish_and_takes_no_more() {
     let Target { grpc, http } = &fixture.target;
     let target = Target { grpc: grpc.clone(), http: http.clone() };
     // A connection that idles, and one in the middle of a request.
-    let mut idle = bad_input::wire::connect(&target.http).unwrap();
+    let mut idle = wire::connect(&target.http).unwrap();
     let body = one_span();
     let head = format!(
         "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n\
          Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    let mut busy = bad_input::wire::connect(&target.http).unwrap();
+    let mut busy = wire::connect(&target.http).unwrap();
     busy.write_all(head.as_bytes()).unwrap();
     // It asks for the body: the request is under way.
     let mut asked = [0; 25];
     busy.read_exact(&mut asked).unwrap();
     fixture.stop.cancel();
-    assert_eq!(bad_input::wire::rest(&mut idle), Ok(vec![]));
+    assert_eq!(wire::rest(&mut idle), Ok(vec![]));
     busy.write_all(&body).unwrap();
-    let answer = bad_input::wire::rest(&mut busy).unwrap();
+    let answer = wire::rest(&mut busy).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     fixture.runtime.block_on(&mut fixture.done);
     assert!(TcpStream::connect(&target.http).is_err(), "still listening");
@@ -293,3 +296,18 @@ fn a_port_in_use_is_an_error_that_says_so() {
     assert!(error.contains(&fixture.target.grpc), "{error}");
     assert!(error.contains("another process listens there"), "{error}");
 }
+
+#[test]
+fn connections_are_closed_when_they_are_idle_or_old() {
+    for parameters in ["max_connection_idle: 1s", "max_connection_age: 1s"] {
+        let keepalive = format!("{{server_parameters: {{{parameters}, {GRACE}}}}}");
+        let fixture =
+            receiver_of(&format!("{{endpoint: \"127.0.0.1:0\", keepalive: {keepalive}}}"));
+        let mut stream = wire::connect(&fixture.target.grpc).unwrap();
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat()).unwrap();
+        wire::rest(&mut stream).unwrap();
+    }
+}
+
+const GRACE: &str = "max_connection_age_grace: 1s";

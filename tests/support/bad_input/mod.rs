@@ -9,22 +9,10 @@ mod compression;
 mod content;
 mod framing;
 mod http2;
-pub mod wire;
+mod wire;
 
-use wire::good;
-
-/// Times that a test can wait for; everything else as by default. For `protocols.http`.
-pub const CONFIG: &str =
-    "{endpoint: \"127.0.0.1:0\", read_header_timeout: 1s, read_timeout: 2s, idle_timeout: 3s}";
-
-/// Where OTLP/gRPC and OTLP/HTTP listen, as `127.0.0.1:4317`.
-pub struct Target {
-    pub grpc: String,
-    pub http: String,
-}
-
-/// What is wrong, or nothing.
-type Checked = Result<(), String>;
+pub use wire::{CONFIG, Target};
+use wire::{Checked, good};
 
 struct Row {
     /// Its name in the list.

@@ -1,6 +1,6 @@
-//! Sending exactly what a row says, and reading whatever comes back.
+//! Sending exactly what a test says, and reading whatever comes back.
+#![allow(dead_code, reason = "each test uses its share of this")]
 
-use super::{Checked, Target};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request};
@@ -15,6 +15,19 @@ use prost::Message;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+/// Times that a test can wait for; everything else as by default. For `protocols.http`.
+pub const CONFIG: &str =
+    "{endpoint: \"127.0.0.1:0\", read_header_timeout: 1s, read_timeout: 2s, idle_timeout: 3s}";
+
+/// Where OTLP/gRPC and OTLP/HTTP listen, as `127.0.0.1:4317`.
+pub struct Target {
+    pub grpc: String,
+    pub http: String,
+}
+
+/// What is wrong, or nothing.
+pub type Checked = Result<(), String>;
 
 /// How long a row waits for what must happen. Only a failing one waits as long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
