@@ -11,6 +11,7 @@ pub mod receipt;
 pub mod batch;
 
 pub mod clock;
+pub mod condition;
 pub mod config;
 pub mod telemetry;
 pub mod transport;

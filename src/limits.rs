@@ -188,6 +188,20 @@ pub const CONFIG_DEPTH: usize = 64;
 /// it ends variables that refer to each other.
 pub const CONFIG_EXPANSIONS: usize = 100;
 
+/// Bytes of one condition's text. 16 KiB: a hand-written one is under 500 bytes.
+pub const CONDITION_BYTES: usize = 16 << 10;
+
+/// Levels of nesting in a condition, and operations in a row: every walk over its tree recurses.
+pub const CONDITION_NESTING: usize = 64;
+
+/// Values, names and operators of one condition. With [`CONDITION_NESTING`] it bounds the depth of
+/// the tree; a list of alternatives longer than this is several conditions.
+pub const CONDITION_PARTS: usize = 1024;
+
+/// Bytes that one regular expression of a condition may take when compiled, and its cache of
+/// states as much again. 1 MiB: `\w{1000}` and its like are refused when the file is read.
+pub const PATTERN_BYTES: usize = 1 << 20;
+
 const _: () = assert!(INFLIGHT_BYTES >= REQUEST_BYTES, "one largest request must be admissible");
 const _: () = assert!(REQUEST_BYTES < u32::MAX as usize, "edits address a request by 32 bits");
 const _: () = assert!(REQUEST_ELEMENTS >= REQUEST_ITEMS, "every item is an element");

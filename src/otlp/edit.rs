@@ -31,8 +31,8 @@ struct Edit {
     /// What is put in its place: a range of the arena.
     new: (u32, u32),
     append: bool,
-    /// Whether an item is left out.
-    item: bool,
+    /// Items that are left out.
+    items: u32,
 }
 
 impl Edits {
@@ -47,7 +47,8 @@ impl Edits {
         self.removed_items = 0;
     }
 
-    /// Items that the last [`Edits::apply`] left out, as told by [`Edits::remove_item`].
+    /// Items that the last [`Edits::apply`] left out, as told by [`Edits::remove_item`]
+    /// and [`Edits::remove_items`].
     pub fn removed_items(&self) -> usize {
         self.removed_items
     }
@@ -57,10 +58,16 @@ impl Edits {
         self.replace(message, field, |_| {});
     }
 
-    /// Leaves an item (span, log record, metric) out of its scope group and counts it.
+    /// Leaves an item (span or log record) out of its scope group and counts it.
     pub fn remove_item(&mut self, scope_group: Message<'_>, field: &Field<'_>) {
-        let (message, at, end) = (scope_group.start as u32, field.at as u32, field.end as u32);
-        self.list.push(Edit { message, at, end, new: (0, 0), append: false, item: true });
+        self.remove_items(scope_group, field, 1);
+    }
+
+    /// Leaves out a field of `message` that holds `items` items, and counts them.
+    pub fn remove_items(&mut self, message: Message<'_>, field: &Field<'_>, items: usize) {
+        let (message, at, end) = (message.start as u32, field.at as u32, field.end as u32);
+        let items = items as u32;
+        self.list.push(Edit { message, at, end, new: (0, 0), append: false, items });
     }
 
     /// Puts the fields that `write` appends in the place of `field` of `message`.
@@ -72,14 +79,14 @@ impl Edits {
     ) {
         let new = self.new_bytes(write);
         let (message, at, end) = (message.start as u32, field.at as u32, field.end as u32);
-        self.list.push(Edit { message, at, end, new, append: false, item: false });
+        self.list.push(Edit { message, at, end, new, append: false, items: 0 });
     }
 
     /// Puts the fields that `write` appends at the end of `message`.
     pub fn append(&mut self, message: Message<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         let new = self.new_bytes(write);
         let at = message.start as u32;
-        self.list.push(Edit { message: at, at, end: at, new, append: true, item: false });
+        self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
     }
 
     fn new_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
@@ -213,7 +220,7 @@ impl Pass<'_> {
                 Step::Here(edit) if edit.append => appended.end = self.next,
                 Step::Here(edit) => {
                     size += self.keep(kept, edit.at as usize) + self.put(&edit);
-                    self.removed_items += usize::from(edit.item);
+                    self.removed_items += edit.items as usize;
                     kept = edit.end as usize;
                     at = kept;
                     self.skip_inside(&edit);

@@ -228,7 +228,7 @@ fn framed(headers: &[Vec<u8>], len: usize) -> usize {
 }
 
 /// The items in `field` of a message `level` levels below the request.
-fn items(message: &'static schema::Message, field: Field<'_>, level: usize) -> usize {
+pub fn items(message: &'static schema::Message, field: Field<'_>, level: usize) -> usize {
     if CHILDREN.get(level) != Some(&field.number) {
         return 0;
     }

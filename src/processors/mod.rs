@@ -15,6 +15,8 @@ use crate::verdict::Verdict;
 use std::sync::Arc;
 
 mod baggage;
+mod counts;
+mod filter;
 mod memory;
 mod names;
 mod orphans;
@@ -23,7 +25,7 @@ mod sensitive;
 mod tests;
 
 /// All processors, in reading order.
-pub const LIST: &[Kind] = &[sensitive::KIND, baggage::KIND, orphans::KIND];
+pub const LIST: &[Kind] = &[sensitive::KIND, baggage::KIND, orphans::KIND, filter::KIND];
 
 /// A type of processor: its entry in the catalogue, and how to build one.
 pub struct Kind {

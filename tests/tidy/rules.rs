@@ -17,6 +17,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("receipt", 4),
     ("batch", 5),
     ("clock", 6),
+    ("condition", 6),
     ("telemetry", 6),
     ("config", 6),
     ("transport", 7),

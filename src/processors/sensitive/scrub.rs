@@ -4,11 +4,12 @@
 //! noted and said at the end of the span, the appendix first, so that the edits of a request come
 //! in the order of its bytes.
 
+use super::super::counts::raise;
 use super::{Hit, Rule, Sensitive};
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{event, link, log_record, span};
 use crate::otlp::view::{self, AnyValue, Attribute, Event};
-use crate::otlp::wire::{Field, Message, put_varint_field};
+use crate::otlp::wire::{Field, Message};
 use crate::otlp::write::put_int_attribute;
 
 /// Texts that set a mark, in any case.
@@ -258,18 +259,6 @@ impl<'p, 'a> Scrub<'p, 'a> {
         let mut gone = std::mem::take(&mut self.found.gone);
         gone.clear();
         self.found = Findings { gone, ..Findings::default() };
-    }
-}
-
-/// Adds `n` to the number in the field `number` of `message`, which is `found` if it is there.
-fn raise(edits: &mut Edits, message: Message<'_>, number: u32, found: Option<Field<'_>>, n: usize) {
-    let before = found.map_or(0, |field| field.number_value());
-    // The counts are uint32.
-    let sum = before.saturating_add(n as u64).min(u64::from(u32::MAX));
-    let write = |out: &mut Vec<u8>| put_varint_field(out, number, sum);
-    match found {
-        Some(field) => edits.replace(message, &field, write),
-        None => edits.append(message, write),
     }
 }
 
