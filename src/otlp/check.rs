@@ -57,92 +57,104 @@ impl Malformed {
 
 /// Checks `bytes` as a `message` of [`super::schema`] within `bounds`.
 pub fn check(message: &'static Message, bytes: &[u8], bounds: &Bounds) -> Result<Tally, Malformed> {
-    let mut walk = Walk { bytes, bounds, tally: Tally::default() };
-    walk.message(message, 0, bytes.len(), 0)?;
+    let mut walk = Walk { bounds, tally: Tally::default() };
+    walk.message(message, bytes, 0, 0)?;
     Ok(walk.tally)
 }
 
 struct Walk<'a> {
-    bytes: &'a [u8],
     bounds: &'a Bounds,
     tally: Tally,
 }
 
 impl Walk<'_> {
-    /// Checks the message in `at..end`, `nesting` values deep.
+    /// Checks the message `bytes`, which stands at `base` in the request, `nesting` values deep.
     fn message(
         &mut self,
         message: &'static Message,
-        mut at: usize,
-        end: usize,
+        bytes: &[u8],
+        base: usize,
         nesting: usize,
     ) -> Result<(), Malformed> {
-        // A message of this walk ends where its length says, never behind it.
-        let bytes = self.bytes.get(..end).unwrap_or_default();
-        let mut seen = 0;
-        while let Some(&tag) = bytes.get(at) {
-            let usual = message.usual(tag).map(|field| (Some(field), field.wire, at + 1));
-            let tagged = usual.or_else(|| unusual(message, bytes, at));
-            let found = tagged.and_then(|(field, wire, body)| {
-                let (value, next) = extent(bytes, wire, at, body)?;
-                Some((field, wire, value, next))
-            });
-            let Some((field, wire, value, next)) = found else {
-                return Err(broken(message, bytes, at));
-            };
-            if let Some(field) = field {
+        let (mut at, mut seen) = (0, 0);
+        loop {
+            // The usual field: known, a short text or message, its tag and length one byte each.
+            if let Some([tag, len @ 0..=0x7f, rest @ ..]) = bytes.get(at..)
+                && let Some(field) = message.usual(*tag)
+                && field.wire == WireType::Len
+                && let Some(value) = rest.get(..usize::from(*len))
+            {
                 self.tally.repeated_singular |= seen & field.singular != 0;
                 seen |= field.singular;
+                match field.kind {
+                    Kind::Message(child)
+                        if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(value) =>
+                    {
+                        self.count(2, false)?;
+                    }
+                    Kind::Text if is_utf8(value) => {}
+                    Kind::Id | Kind::Bytes => {}
+                    _ => self.value(message, field, value, base + at + 2, nesting)?,
+                }
+                at += 2 + value.len();
+                continue;
+            }
+            if at == bytes.len() {
+                return Ok(());
+            }
+            let Some((tag, wire, start, next)) = extent(bytes, at) else {
+                return Err(broken(message, bytes, at, base));
+            };
+            if let Some(field) = message.field((tag >> 3) as u32) {
+                self.tally.repeated_singular |= seen & field.singular != 0;
+                seen |= field.singular;
+                let value = bytes.get(start..next).unwrap_or_default();
                 if field.wire == wire {
-                    self.value(message, field, value, next, nesting)?;
+                    self.value(message, field, value, base + start, nesting)?;
                 } else {
-                    self.packed(message, field, wire, value, next)?;
+                    packed(message, field, wire, value, base + start)?;
                 }
             }
             at = next;
         }
-        Ok(())
     }
 
-    /// Checks one known field's value in `at..end`.
-    #[inline]
+    /// Checks a known field's value, which stands at `at` in the request.
+    #[inline(never)]
     fn value(
         &mut self,
         message: &'static Message,
         field: &'static Field,
+        value: &[u8],
         at: usize,
-        end: usize,
         nesting: usize,
     ) -> Result<(), Malformed> {
         match field.kind {
-            Kind::Text => {
-                let text = self.bytes.get(at..end).unwrap_or_default();
-                if !is_utf8(text) {
-                    let what = "a text is not UTF-8";
-                    return Err(Malformed::Bytes { message: message.name, what, at });
-                }
-                Ok(())
+            Kind::Text if !is_utf8(value) => {
+                let what = "a text is not UTF-8";
+                Err(Malformed::Bytes { message: message.name, what, at })
             }
             Kind::Message(child) => {
-                self.count(child)?;
+                self.count(1, child.item)?;
                 // Only values can nest without bound: each array or map enters one level.
                 let deeper = nesting + usize::from(std::ptr::eq(message, &ANY_VALUE));
                 if deeper > self.bounds.value_nesting {
                     return Err(Malformed::TooDeep { limit: self.bounds.value_nesting });
                 }
-                let bytes = self.bytes.get(at..end).unwrap_or_default();
-                if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(bytes) {
-                    return self.count(&ANY_VALUE);
+                if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(value) {
+                    return self.count(1, false);
                 }
-                self.message(child, at, end, deeper)
+                self.message(child, value, at, deeper)
             }
             _ => Ok(()),
         }
     }
 
-    fn count(&mut self, child: &'static Message) -> Result<(), Malformed> {
-        self.tally.elements += 1;
-        self.tally.items += usize::from(child.item);
+    /// Counts so many messages, of which one may be an item.
+    #[inline]
+    fn count(&mut self, elements: usize, item: bool) -> Result<(), Malformed> {
+        self.tally.elements += elements;
+        self.tally.items += usize::from(item);
         if self.tally.items > self.bounds.items {
             return Err(Malformed::TooMany { what: "items", limit: self.bounds.items });
         }
@@ -151,58 +163,46 @@ impl Walk<'_> {
         }
         Ok(())
     }
-
-    /// Checks a value in `at..end` that is laid out otherwise than its field says: it may be
-    /// numbers of a list, packed.
-    #[cold]
-    fn packed(
-        &self,
-        message: &'static Message,
-        field: &'static Field,
-        wire: WireType,
-        at: usize,
-        end: usize,
-    ) -> Result<(), Malformed> {
-        let packable = wire == WireType::Len && field.label == Label::Many;
-        let whole = match field.wire {
-            WireType::Fixed64 => (end - at).is_multiple_of(8),
-            WireType::Fixed32 => (end - at).is_multiple_of(4),
-            WireType::Varint => {
-                let bytes = self.bytes.get(..end).unwrap_or_default();
-                let mut at = at;
-                while let Some((_, next)) = varint(bytes, at) {
-                    at = next;
-                }
-                at == end
-            }
-            _ => false,
-        };
-        if packable && whole {
-            return Ok(());
-        }
-        Err(Malformed::WrongType { message: message.name, field: field.name, at })
-    }
 }
 
-/// The field, wire type and end of the tag at `at`: one of several bytes, of an unknown field, or
-/// of a known one with another wire type than its own. `None` if it is no tag.
+/// Checks a value that is laid out otherwise than its field says: it may be numbers of a list,
+/// packed. It stands at `at` in the request.
 #[cold]
-fn unusual(
+fn packed(
     message: &'static Message,
-    bytes: &[u8],
+    field: &'static Field,
+    wire: WireType,
+    value: &[u8],
     at: usize,
-) -> Option<(Option<&'static Field>, WireType, usize)> {
+) -> Result<(), Malformed> {
+    let packable = wire == WireType::Len && field.label == Label::Many;
+    let whole = match field.wire {
+        WireType::Fixed64 => value.len().is_multiple_of(8),
+        WireType::Fixed32 => value.len().is_multiple_of(4),
+        WireType::Varint => {
+            let mut end = 0;
+            while let Some((_, next)) = varint(value, end) {
+                end = next;
+            }
+            end == value.len()
+        }
+        _ => false,
+    };
+    if packable && whole {
+        return Ok(());
+    }
+    Err(Malformed::WrongType { message: message.name, field: field.name, at })
+}
+
+/// The tag of the field at `at`, and where its value starts and ends. `None` if anything about it
+/// is wrong, which [`broken`] then names.
+#[inline]
+fn extent(bytes: &[u8], at: usize) -> Option<(u64, WireType, usize, usize)> {
     let (tag, body) = varint(bytes, at)?;
     if !(8..1 << 32).contains(&tag) {
         return None;
     }
-    Some((message.field((tag >> 3) as u32), WireType::of(tag)?, body))
-}
-
-/// Where the value of the field at `at` begins and ends, whose tag ends at `body`. `None` if
-/// anything about it is wrong, which [`broken`] then names.
-#[inline]
-fn extent(bytes: &[u8], wire: WireType, at: usize, body: usize) -> Option<(usize, usize)> {
+    let wire = WireType::of(tag)?;
     let (start, end) = match wire {
         WireType::Len => {
             let (len, start) = varint(bytes, body)?;
@@ -211,18 +211,15 @@ fn extent(bytes: &[u8], wire: WireType, at: usize, body: usize) -> Option<(usize
         WireType::Varint => (body, varint(bytes, body)?.1),
         WireType::Fixed64 => (body, body + 8),
         WireType::Fixed32 => (body, body + 4),
-        WireType::GroupStart => {
-            let (tag, _) = varint(bytes, at)?;
-            (body, skip_group(bytes, tag >> 3, body, GROUP_NESTING_MAX)?)
-        }
+        WireType::GroupStart => (body, skip_group(bytes, tag >> 3, body, GROUP_NESTING_MAX)?),
         WireType::GroupEnd => return None,
     };
-    (end <= bytes.len()).then_some((start, end))
+    (end <= bytes.len()).then_some((tag, wire, start, end))
 }
 
-/// What is wrong with the field at `at` of `message`.
+/// What is wrong with the field at `at` of `message`, which stands at `base` in the request.
 #[cold]
-fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
+fn broken(message: &'static Message, bytes: &[u8], at: usize, base: usize) -> Malformed {
     let what = match varint(bytes, at) {
         None => "a tag is cut off or too long",
         Some((tag, _)) if !(8..1 << 32).contains(&tag) => "a field number is out of range",
@@ -238,7 +235,7 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
             Some(WireType::GroupEnd) => "a group ends that never began",
         },
     };
-    Malformed::Bytes { message: message.name, what, at }
+    Malformed::Bytes { message: message.name, what, at: base + at }
 }
 
 /// Whether `bytes` are the attribute that nearly every sender writes: a key, then one value that
