@@ -167,7 +167,7 @@ impl<'a> Message<'a> {
     /// The fields in the order in which they came.
     #[inline]
     pub fn fields(self) -> Fields<'a> {
-        Fields { message: self, at: 0 }
+        Fields { rest: self.bytes, at: self.start }
     }
 
     /// The messages in field `number`, in order.
@@ -235,7 +235,8 @@ impl<'a> Field<'a> {
 
 /// Walks the fields of a message.
 pub struct Fields<'a> {
-    message: Message<'a>,
+    rest: &'a [u8],
+    /// Where the rest starts in the request.
     at: usize,
 }
 
@@ -247,12 +248,11 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<Field<'a>> {
         // Most fields are short texts and messages: a tag and a length of one byte each. More
         // cases here make the walk slower, not faster: measured.
-        if let Some([tag @ 0..=0x7f, len @ 0..=0x7f, rest @ ..]) = self.message.bytes.get(self.at..)
+        if let [tag @ 0..=0x7f, len @ 0..=0x7f, rest @ ..] = self.rest
             && tag & 7 == 2
-            && let Some(value) = rest.get(..usize::from(*len))
+            && let Some((value, rest)) = rest.split_at_checked(usize::from(*len))
         {
-            let end = self.at + 2 + usize::from(*len);
-            return Some(self.step(u32::from(tag >> 3), Value::Len(value), end));
+            return Some(self.step(u32::from(tag >> 3), Value::Len(value), rest));
         }
         self.long()
     }
@@ -262,35 +262,35 @@ impl<'a> Fields<'a> {
     /// The next field, whatever it is.
     #[inline(never)]
     fn long(&mut self) -> Option<Field<'a>> {
-        let bytes = self.message.bytes;
-        match bytes.get(self.at..)? {
+        match self.rest {
             [tag @ 0..=0x7f, rest @ ..] if tag & 7 == 1 => {
-                let value = Value::Fixed64(u64::from_le_bytes(*rest.first_chunk()?));
-                Some(self.step(u32::from(tag >> 3), value, self.at + 9))
+                let (value, rest) = rest.split_first_chunk()?;
+                let value = Value::Fixed64(u64::from_le_bytes(*value));
+                Some(self.step(u32::from(tag >> 3), value, rest))
             }
-            [tag @ 0..=0x7f, value @ 0..=0x7f, ..] if tag & 7 == 0 => {
+            [tag @ 0..=0x7f, value @ 0..=0x7f, rest @ ..] if tag & 7 == 0 => {
                 let value = Value::Varint(u64::from(*value));
-                Some(self.step(u32::from(tag >> 3), value, self.at + 2))
+                Some(self.step(u32::from(tag >> 3), value, rest))
             }
             [tag @ 0..=0x7f, low @ 0x80..=0xff, high @ 0..=0x7f, rest @ ..] if tag & 7 == 2 => {
                 let len = usize::from(low & 0x7f) | usize::from(*high) << 7;
-                let value = Value::Len(rest.get(..len)?);
-                Some(self.step(u32::from(tag >> 3), value, self.at + 3 + len))
+                let (value, rest) = rest.split_at_checked(len)?;
+                Some(self.step(u32::from(tag >> 3), Value::Len(value), rest))
             }
-            _ => {
-                let (tag, body) = varint(bytes, self.at)?;
+            bytes => {
+                let (tag, body) = varint(bytes, 0)?;
                 let (value, end) = read_value(bytes, tag, body)?;
-                Some(self.step((tag >> 3) as u32, value, end))
+                Some(self.step((tag >> 3) as u32, value, bytes.get(end..)?))
             }
         }
     }
 
     #[inline]
-    fn step(&mut self, number: u32, value: Value<'a>, end: usize) -> Field<'a> {
-        let start = self.message.start;
-        let at = start + self.at;
-        self.at = end;
-        Field { number, value, at, end: start + end }
+    fn step(&mut self, number: u32, value: Value<'a>, rest: &'a [u8]) -> Field<'a> {
+        let at = self.at;
+        self.at += self.rest.len() - rest.len();
+        self.rest = rest;
+        Field { number, value, at, end: self.at }
     }
 }
 
