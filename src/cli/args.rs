@@ -2,6 +2,7 @@
 
 use super::{demo, load};
 use clap::{Parser, Subcommand};
+use std::num::NonZeroUsize;
 
 /// Receives OpenTelemetry data of AI agents, strips what is sensitive, marks whose request each
 /// span served, names torn traces, and forwards to any OTLP backend.
@@ -10,6 +11,9 @@ use clap::{Parser, Subcommand};
 pub struct Args {
     #[command(flatten)]
     pub config: Config,
+    /// Threads that do the work [default: one for every two cores]
+    #[arg(long, env = "TOKIO_WORKER_THREADS", value_name = "N")]
+    pub workers: Option<NonZeroUsize>,
     #[command(subcommand)]
     pub command: Option<Command>,
 }

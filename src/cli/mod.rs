@@ -27,7 +27,7 @@ pub fn main() -> ExitCode {
         }
     };
     match args.command {
-        None => run::run(args.config),
+        None => run::run(args.config, args.workers),
         Some(Command::Validate(config)) => print::validate(&args.config.and(config)),
         Some(Command::PrintConfig(config)) => print::config(&args.config.and(config)),
         Some(Command::Components) => components::components(),

@@ -36,7 +36,7 @@ const LOGS: &[Key] = &[
 
 const PROMETHEUS: &[Key] = &[
     Key::text("host", "localhost", "the interface to listen on"),
-    Key::int("port", 8888, 1..=65_535, "the port to listen on"),
+    Key::int("port", 8888, 0..=65_535, "the port to listen on; 0 takes a free one"),
     Key::ignored("without_scope_info", PLAIN_NAMES),
     Key::ignored("without_type_suffix", PLAIN_NAMES),
     Key::ignored("without_units", PLAIN_NAMES),

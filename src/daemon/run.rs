@@ -8,6 +8,7 @@ use crate::pipeline::Graph;
 use crate::web::{self, State};
 use std::future::Future;
 use std::pin::Pin;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -27,11 +28,10 @@ pub async fn run(
     let mut graph = Graph::start(&document, &state.registry).await?;
     announce(&graph);
     state.set_ready(true);
-    let side = tokio::spawn(async move {
-        for task in side {
-            task.await;
-        }
-    });
+    let mut serving = JoinSet::new();
+    for task in side {
+        serving.spawn(task);
+    }
     let outcome = loop {
         match events.next().await {
             Event::Stop(signal) => {
@@ -57,7 +57,7 @@ pub async fn run(
         () = events.stop() => warn!("stopped at once by a second signal"),
     }
     stop.cancel();
-    let _ = side.await;
+    serving.join_all().await;
     outcome
 }
 

@@ -198,6 +198,15 @@ fn tls_sentence(target: &str, error: &rustls::Error) -> String {
              plain text is meant"
         ),
         rustls::Error::InvalidCertificate(why) => {
+            use rustls::CertificateError as Why;
+            let why = match why {
+                Why::UnknownIssuer => "no authority of this system has signed it".to_owned(),
+                Why::Expired | Why::ExpiredContext { .. } => "it has expired".to_owned(),
+                Why::NotValidForName | Why::NotValidForNameContext { .. } => {
+                    "it is for another name; is the host right?".to_owned()
+                }
+                other => other.to_string(),
+            };
             format!("the certificate of {target} is not to be trusted: {why}")
         }
         other => format!("no TLS with {target}: {other}"),

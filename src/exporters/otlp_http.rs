@@ -1,6 +1,6 @@
-//! `otlp_http`: OTLP over HTTP, one POST per request, in protobuf.
+//! `otlp_http`: OTLP over HTTP, one POST per request, in protobuf or JSON.
 //!
-//! Deliberately absent: JSON, proxies, cookies, redirects (a redirect is a refusal, since the
+//! Deliberately absent: proxies, cookies, redirects (a redirect is a refusal, since the
 //! endpoint in the configuration is then wrong).
 
 use super::answer::{self, clean};
@@ -13,9 +13,12 @@ use crate::clock;
 use crate::config::catalog::SIGNALS;
 use crate::config::problem::Problems;
 use crate::config::{Class, Component, Key, Section};
+use crate::otlp::join::join;
+use crate::otlp::json::to_json;
 use crate::transport::compress::deflate;
 use crate::transport::{self, Encoding, Media};
 use crate::verdict;
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Uri};
 use std::sync::Arc;
@@ -47,7 +50,7 @@ const KEYS: &[Key] = &[
     Key::endpoint("metrics_endpoint", "", "the URL for metrics, used as it is"),
     Key::endpoint("logs_endpoint", "", "the URL for logs, used as it is"),
     Key::unsupported("profiles_endpoint", "profiles are not supported"),
-    Key::choice("encoding", &["proto", "json"], "proto", "of requests"),
+    Key::choice("encoding", &["proto", "json"], "proto", "of requests; proto is the fast one"),
     Key::object("tls", TLS_KEYS, "encryption of the connection"),
     Key::choice("compression", COMPRESSIONS, "gzip", "of requests"),
     Key::ignored("compression_params", "the fastest level is used"),
@@ -81,9 +84,6 @@ const PATHS: [(&str, &str); 3] = [
 fn check(section: &Section, problems: &mut Problems) {
     keys::check_delivery(section, problems);
     check_headers(section, problems);
-    if section.text("encoding") == "json" {
-        section.error(problems, "encoding", "json is not sent yet; use proto or leave it out");
-    }
     let names = PATHS.map(|(name, _)| name).into_iter().chain(["endpoint"]);
     let mut some = false;
     for name in names {
@@ -108,6 +108,7 @@ fn build(section: &Section, _: &Setup<'_>) -> Built {
 struct OtlpHttp {
     client: Client,
     encoding: Encoding,
+    media: Media,
     /// In the order of [`PATHS`]; `None` where there is no endpoint.
     uris: [Option<Uri>; 3],
 }
@@ -131,18 +132,29 @@ impl OtlpHttp {
         // A query may carry a key.
         let target = target.split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
         let client = Client::new(Versions::Any, target, tls, section)?;
-        Ok(OtlpHttp { client, encoding: compression(section), uris })
+        let media = match section.text("encoding") {
+            "json" => Media::Json,
+            _ => Media::Protobuf,
+        };
+        Ok(OtlpHttp { client, encoding: compression(section), media, uris })
     }
 
     fn request(&self, uri: &Uri, payload: Payload) -> Result<Request<Body>, http::Error> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(uri.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static(Media::Protobuf.name()));
+            .header(CONTENT_TYPE, HeaderValue::from_static(self.media.name()));
+        let segments = match self.media {
+            Media::Json => {
+                let whole = join(&payload.segments);
+                vec![Bytes::from(to_json(payload.signal.message(), &whole))]
+            }
+            _ => payload.segments,
+        };
         if self.encoding == Encoding::Identity {
-            return request.body(Body::new(&[], payload.segments));
+            return request.body(Body::new(&[], segments));
         }
-        let body = deflate(self.encoding, &payload.segments);
+        let body = deflate(self.encoding, &segments);
         let encoding = HeaderValue::from_static(self.encoding.name());
         request.header(CONTENT_ENCODING, encoding).body(Body::new(&[], vec![body]))
     }

@@ -102,6 +102,18 @@ async fn a_joined_request_arrives_whole_in_every_compression() {
 }
 
 #[tokio::test]
+async fn json_is_sent_where_it_is_asked_for() {
+    let reply = Reply::http(200).body("{}").with("content-type", "application/json");
+    let (outcome, received, _) = send("otlp_http", "encoding: json", reply).await;
+    assert_eq!(outcome, delivered(0, ""));
+    let request = received.first().expect("a request");
+    assert_eq!(request.headers.get("content-type").expect("a type"), "application/json");
+    let json: serde_json::Value = serde_json::from_slice(&request.message).expect("JSON");
+    let groups = json.get("resourceSpans").and_then(serde_json::Value::as_array);
+    assert_eq!(groups.map(Vec::len), Some(2), "{json}");
+}
+
+#[tokio::test]
 async fn each_grpc_code_means_what_the_table_says_in_trailers_and_in_headers() {
     for code in 0..=17 {
         for delay in [None, Some(3)] {

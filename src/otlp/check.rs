@@ -57,89 +57,104 @@ impl Malformed {
 
 /// Checks `bytes` as a `message` of [`super::schema`] within `bounds`.
 pub fn check(message: &'static Message, bytes: &[u8], bounds: &Bounds) -> Result<Tally, Malformed> {
-    let mut walk = Walk { bytes, bounds, tally: Tally::default() };
-    walk.message(message, 0, bytes.len(), 0)?;
+    let mut walk = Walk { bounds, tally: Tally::default() };
+    walk.message(message, bytes, 0, 0)?;
     Ok(walk.tally)
 }
 
 struct Walk<'a> {
-    bytes: &'a [u8],
     bounds: &'a Bounds,
     tally: Tally,
 }
 
 impl Walk<'_> {
-    /// Checks the message in `at..end`, `nesting` values deep.
+    /// Checks the message `bytes`, which stands at `base` in the request, `nesting` values deep.
     fn message(
         &mut self,
         message: &'static Message,
-        mut at: usize,
-        end: usize,
+        bytes: &[u8],
+        base: usize,
         nesting: usize,
     ) -> Result<(), Malformed> {
-        // A message of this walk ends where its length says, never behind it.
-        let bytes = self.bytes.get(..end).unwrap_or_default();
-        let mut seen = 0u64;
-        while at < end {
+        let (mut at, mut seen) = (0, 0);
+        loop {
+            // The usual field: known, a short text or message, its tag and length one byte each.
+            if let Some([tag, len @ 0..=0x7f, rest @ ..]) = bytes.get(at..)
+                && let Some(field) = message.usual(*tag)
+                && field.wire == WireType::Len
+                && let Some(value) = rest.get(..usize::from(*len))
+            {
+                self.tally.repeated_singular |= seen & field.singular != 0;
+                seen |= field.singular;
+                match field.kind {
+                    Kind::Message(child)
+                        if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(value) =>
+                    {
+                        self.count(2, false)?;
+                    }
+                    Kind::Text if is_utf8(value) => {}
+                    Kind::Id | Kind::Bytes => {}
+                    _ => self.value(message, field, value, base + at + 2, nesting)?,
+                }
+                at += 2 + value.len();
+                continue;
+            }
+            if at == bytes.len() {
+                return Ok(());
+            }
             let Some((tag, wire, start, next)) = extent(bytes, at) else {
-                return Err(broken(message, bytes, at));
+                return Err(broken(message, bytes, at, base));
             };
             if let Some(field) = message.field((tag >> 3) as u32) {
-                if field.label != Label::Many {
-                    let bit = if field.label == Label::Oneof { 1 } else { 1 << field.number };
-                    self.tally.repeated_singular |= seen & bit != 0;
-                    seen |= bit;
-                }
-                if field.wire != wire {
-                    self.packed(message, field, wire, start, next)?;
+                self.tally.repeated_singular |= seen & field.singular != 0;
+                seen |= field.singular;
+                let value = bytes.get(start..next).unwrap_or_default();
+                if field.wire == wire {
+                    self.value(message, field, value, base + start, nesting)?;
                 } else {
-                    self.value(message, field, start, next, nesting)?;
+                    packed(message, field, wire, value, base + start)?;
                 }
             }
             at = next;
         }
-        Ok(())
     }
 
-    /// Checks one known field's value in `at..end`.
-    #[inline]
+    /// Checks a known field's value, which stands at `at` in the request.
+    #[inline(never)]
     fn value(
         &mut self,
         message: &'static Message,
         field: &'static Field,
+        value: &[u8],
         at: usize,
-        end: usize,
         nesting: usize,
     ) -> Result<(), Malformed> {
         match field.kind {
-            Kind::Text => {
-                let text = self.bytes.get(at..end).unwrap_or_default();
-                if !is_utf8(text) {
-                    let what = "a text is not UTF-8";
-                    return Err(Malformed::Bytes { message: message.name, what, at });
-                }
-                Ok(())
+            Kind::Text if !is_utf8(value) => {
+                let what = "a text is not UTF-8";
+                Err(Malformed::Bytes { message: message.name, what, at })
             }
             Kind::Message(child) => {
-                self.count(child)?;
+                self.count(1, child.item)?;
                 // Only values can nest without bound: each array or map enters one level.
                 let deeper = nesting + usize::from(std::ptr::eq(message, &ANY_VALUE));
                 if deeper > self.bounds.value_nesting {
                     return Err(Malformed::TooDeep { limit: self.bounds.value_nesting });
                 }
-                let bytes = self.bytes.get(at..end).unwrap_or_default();
-                if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(bytes) {
-                    return self.count(&ANY_VALUE);
+                if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(value) {
+                    return self.count(1, false);
                 }
-                self.message(child, at, end, deeper)
+                self.message(child, value, at, deeper)
             }
             _ => Ok(()),
         }
     }
 
-    fn count(&mut self, child: &'static Message) -> Result<(), Malformed> {
-        self.tally.elements += 1;
-        self.tally.items += usize::from(child.item);
+    /// Counts so many messages, of which one may be an item.
+    #[inline]
+    fn count(&mut self, elements: usize, item: bool) -> Result<(), Malformed> {
+        self.tally.elements += elements;
+        self.tally.items += usize::from(item);
         if self.tally.items > self.bounds.items {
             return Err(Malformed::TooMany { what: "items", limit: self.bounds.items });
         }
@@ -148,37 +163,35 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
 
-    /// Checks a value in `at..end` that is laid out otherwise than its field says: it may be
-    /// numbers of a list, packed.
-    #[cold]
-    fn packed(
-        &self,
-        message: &'static Message,
-        field: &'static Field,
-        wire: WireType,
-        at: usize,
-        end: usize,
-    ) -> Result<(), Malformed> {
-        let packable = wire == WireType::Len && field.label == Label::Many;
-        let whole = match field.wire {
-            WireType::Fixed64 => (end - at).is_multiple_of(8),
-            WireType::Fixed32 => (end - at).is_multiple_of(4),
-            WireType::Varint => {
-                let bytes = self.bytes.get(..end).unwrap_or_default();
-                let mut at = at;
-                while let Some((_, next)) = varint(bytes, at) {
-                    at = next;
-                }
-                at == end
+/// Checks a value that is laid out otherwise than its field says: it may be numbers of a list,
+/// packed. It stands at `at` in the request.
+#[cold]
+fn packed(
+    message: &'static Message,
+    field: &'static Field,
+    wire: WireType,
+    value: &[u8],
+    at: usize,
+) -> Result<(), Malformed> {
+    let packable = wire == WireType::Len && field.label == Label::Many;
+    let whole = match field.wire {
+        WireType::Fixed64 => value.len().is_multiple_of(8),
+        WireType::Fixed32 => value.len().is_multiple_of(4),
+        WireType::Varint => {
+            let mut end = 0;
+            while let Some((_, next)) = varint(value, end) {
+                end = next;
             }
-            _ => false,
-        };
-        if packable && whole {
-            return Ok(());
+            end == value.len()
         }
-        Err(Malformed::WrongType { message: message.name, field: field.name, at })
+        _ => false,
+    };
+    if packable && whole {
+        return Ok(());
     }
+    Err(Malformed::WrongType { message: message.name, field: field.name, at })
 }
 
 /// The tag of the field at `at`, and where its value starts and ends. `None` if anything about it
@@ -204,9 +217,9 @@ fn extent(bytes: &[u8], at: usize) -> Option<(u64, WireType, usize, usize)> {
     (end <= bytes.len()).then_some((tag, wire, start, end))
 }
 
-/// What is wrong with the field at `at` of `message`.
+/// What is wrong with the field at `at` of `message`, which stands at `base` in the request.
 #[cold]
-fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
+fn broken(message: &'static Message, bytes: &[u8], at: usize, base: usize) -> Malformed {
     let what = match varint(bytes, at) {
         None => "a tag is cut off or too long",
         Some((tag, _)) if !(8..1 << 32).contains(&tag) => "a field number is out of range",
@@ -222,8 +235,9 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize) -> Malformed {
             Some(WireType::GroupEnd) => "a group ends that never began",
         },
     };
-    Malformed::Bytes { message: message.name, what, at }
+    Malformed::Bytes { message: message.name, what, at: base + at }
 }
+
 /// Whether `bytes` are the attribute that nearly every sender writes: a key, then one value that
 /// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
 #[inline]
@@ -237,14 +251,13 @@ fn is_plain_attribute(bytes: &[u8]) -> bool {
     let value = value.get(start..).unwrap_or_default();
     let proven = match value {
         [0x0a, text @ ..] => match varint(text, 0) {
-            Some((len, start)) if text.len() as u64 == len + start as u64 => {
-                is_utf8(text.get(start..).unwrap_or_default())
+            Some((len, start)) => {
+                let text = text.get(start..).unwrap_or_default();
+                len == text.len() as u64 && is_utf8(text)
             }
-            _ => false,
+            None => false,
         },
-        [0x10 | 0x18, number @ ..] => {
-            varint(number, 0).is_some_and(|(_, end)| end == number.len())
-        }
+        [0x10 | 0x18, number @ ..] => varint(number, 0).is_some_and(|(_, end)| end == number.len()),
         [0x21, double @ ..] => double.len() == 8,
         _ => false,
     };
@@ -260,8 +273,15 @@ fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// Whether `text` is UTF-8. Nearly all texts are ASCII, which is proven eight bytes at a time.
 #[inline]
 fn is_utf8(text: &[u8]) -> bool {
-    text.is_ascii() || std::str::from_utf8(text).is_ok()
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().fold(0, |all, byte| all | byte) < 0x80
+            || std::str::from_utf8(text).is_ok();
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let last = u64::from_le_bytes(*last);
+    let all = words.iter().fold(last, |all, word| all | u64::from_le_bytes(*word));
+    all & 0x8080_8080_8080_8080 == 0 || std::str::from_utf8(text).is_ok()
 }
-

@@ -107,33 +107,48 @@ impl Edits {
         let mut pass = Pass {
             bytes: request,
             edits: &self.list,
-            arena: &self.arena,
             next: 0,
-            sizes: vec![],
-            size: 0,
+            plan: Vec::with_capacity(self.list.len() * 4),
             removed_items: 0,
         };
-        let size = pass.measure(0, request.len());
-        let mut out = Vec::with_capacity(size);
-        pass.next = 0;
-        pass.write(0, request.len(), &mut out);
+        let size = pass.message(0, request.len());
         self.removed_items = pass.removed_items;
+        let mut out = Vec::with_capacity(size);
+        for piece in pass.plan {
+            match piece {
+                Piece::Kept(from, to) => {
+                    out.extend_from_slice(request.get(from..to).unwrap_or_default());
+                }
+                Piece::New((from, to)) => {
+                    let new = self.arena.get(from as usize..to as usize);
+                    out.extend_from_slice(new.unwrap_or_default());
+                }
+                Piece::Length(size) => put_varint(&mut out, size as u64),
+            }
+        }
         Bytes::from(out)
     }
 }
 
-/// The two walks of one application: first the new sizes of edited messages, then the bytes.
+/// The walk that turns edits into a plan of what to write.
 struct Pass<'a> {
     bytes: &'a [u8],
     edits: &'a [Edit],
-    arena: &'a [u8],
     /// The next edit.
     next: usize,
-    /// New sizes of the edited messages, each before those inside it.
-    sizes: Vec<usize>,
-    /// The next size.
-    size: usize,
+    plan: Vec<Piece>,
     removed_items: usize,
+}
+
+/// A piece of the new request.
+#[derive(Clone, Copy)]
+enum Piece {
+    /// A range of the old one.
+    Kept(usize, usize),
+    /// A range of the arena.
+    New((u32, u32)),
+    /// The length of the message that follows.
+    Length(usize),
 }
 
 /// What stands next in a message.
@@ -196,76 +211,49 @@ impl Pass<'_> {
         }
     }
 
-    fn measure(&mut self, start: usize, end: usize) -> usize {
-        let slot = self.sizes.len();
-        self.sizes.push(0);
-        // Kept and new bytes are added up; removed ones are left out of the sum.
-        let (mut size, mut at, mut copied) = (0, start, start);
-        loop {
-            match self.step(start, end, &mut at) {
-                Step::Here(edit) => {
-                    size += (edit.new.1 - edit.new.0) as usize;
-                    self.removed_items += edit.items as usize;
-                    if !edit.append {
-                        size += edit.at as usize - copied;
-                        copied = edit.end as usize;
-                        at = copied;
-                        self.skip_inside(&edit);
-                    }
-                }
-                Step::Inside { payload, end: next } => {
-                    let tag = tag_end(self.bytes, at);
-                    let body = self.measure(payload, next);
-                    size += tag - copied + varint_len(body as u64) + body;
-                    (copied, at) = (next, next);
-                }
-                Step::Rest => break,
-            }
-        }
-        size += end - copied;
-        if let Some(place) = self.sizes.get_mut(slot) {
-            *place = size;
-        }
-        size
-    }
-
-    fn write(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
-        self.size += 1;
-        let (mut at, mut copied) = (start, start);
+    /// Plans the message `start..end`; yields its new size.
+    fn message(&mut self, start: usize, end: usize) -> usize {
+        let (mut size, mut at, mut kept) = (0, start, start);
         let mut appended = self.next..self.next;
         loop {
             match self.step(start, end, &mut at) {
                 Step::Here(edit) if edit.append => appended.end = self.next,
                 Step::Here(edit) => {
-                    self.copy(copied, edit.at as usize, out);
-                    self.put(&edit, out);
-                    copied = edit.end as usize;
-                    at = copied;
+                    size += self.keep(kept, edit.at as usize) + self.put(&edit);
+                    self.removed_items += edit.items as usize;
+                    kept = edit.end as usize;
+                    at = kept;
                     self.skip_inside(&edit);
                 }
                 Step::Inside { payload, end: next } => {
-                    self.copy(copied, tag_end(self.bytes, at), out);
-                    let size = self.sizes.get(self.size).copied().unwrap_or_default();
-                    put_varint(out, size as u64);
-                    self.write(payload, next, out);
-                    (copied, at) = (next, next);
+                    size += self.keep(kept, tag_end(self.bytes, at));
+                    let slot = self.plan.len();
+                    self.plan.push(Piece::Length(0));
+                    let body = self.message(payload, next);
+                    if let Some(length) = self.plan.get_mut(slot) {
+                        *length = Piece::Length(body);
+                    }
+                    size += varint_len(body as u64) + body;
+                    (kept, at) = (next, next);
                 }
                 Step::Rest => break,
             }
         }
-        self.copy(copied, end, out);
+        size += self.keep(kept, end);
         for edit in self.edits.get(appended).unwrap_or_default() {
-            self.put(edit, out);
+            size += self.put(edit);
         }
+        size
     }
 
-    fn copy(&self, from: usize, to: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.bytes.get(from..to).unwrap_or_default());
+    fn keep(&mut self, from: usize, to: usize) -> usize {
+        self.plan.push(Piece::Kept(from, to));
+        to - from
     }
 
-    fn put(&self, edit: &Edit, out: &mut Vec<u8>) {
-        let range = edit.new.0 as usize..edit.new.1 as usize;
-        out.extend_from_slice(self.arena.get(range).unwrap_or_default());
+    fn put(&mut self, edit: &Edit) -> usize {
+        self.plan.push(Piece::New(edit.new));
+        (edit.new.1 - edit.new.0) as usize
     }
 }
 

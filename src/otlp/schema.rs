@@ -57,6 +57,9 @@ pub struct Field {
     pub label: Label,
     /// How one value is laid out; numbers of a list may be packed instead.
     pub wire: WireType,
+    /// A bit of its own among the singular fields of its message, the same one for all members of
+    /// a oneof; 0 for a repeated field.
+    pub singular: u32,
 }
 
 /// One message type.
@@ -68,6 +71,8 @@ pub struct Message {
     pub item: bool,
     /// By number, the field's place in `fields`, counted from 1; 0 for none.
     places: [u8; PLACES],
+    /// The same by tag, for tags of one byte with the field's own wire type.
+    usual: [u8; 128],
 }
 
 /// More than the largest field number.
@@ -78,6 +83,13 @@ impl Message {
     #[inline]
     pub fn field(&self, number: u32) -> Option<&'static Field> {
         let place = *self.places.get(number as usize)?;
+        self.fields.get(usize::from(place).wrapping_sub(1))
+    }
+
+    /// The field whose one-byte tag is `tag`: nearly all fields of nearly all requests.
+    #[inline]
+    pub fn usual(&self, tag: u8) -> Option<&'static Field> {
+        let place = *self.usual.get(usize::from(tag))?;
         self.fields.get(usize::from(place).wrapping_sub(1))
     }
 
@@ -94,7 +106,12 @@ const fn field(number: u32, name: &'static str, kind: Kind, label: Label) -> Fie
         Kind::Fixed32 => WireType::Fixed32,
         _ => WireType::Varint,
     };
-    Field { number, name, kind, label, wire }
+    let singular = match label {
+        Label::Many => 0,
+        Label::Oneof => 1,
+        Label::One | Label::Optional => 1 << number,
+    };
+    Field { number, name, kind, label, wire, singular }
 }
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
     field(number, name, kind, Label::One)
@@ -116,11 +133,22 @@ const fn places(fields: &[Field]) -> [u8; PLACES] {
     }
     places
 }
+const fn usual(fields: &[Field]) -> [u8; 128] {
+    let (mut usual, mut k) = ([0; 128], 0);
+    while k < fields.len() {
+        let tag = fields[k].number << 3 | fields[k].wire.code();
+        if tag < 128 {
+            usual[tag as usize] = k as u8 + 1;
+        }
+        k += 1;
+    }
+    usual
+}
 const fn message(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, item: false, places: places(fields) }
+    Message { name, fields, item: false, places: places(fields), usual: usual(fields) }
 }
 const fn item(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, item: true, places: places(fields) }
+    Message { name, fields, item: true, places: places(fields), usual: usual(fields) }
 }
 
 use Kind::{Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int64, Sfixed64, Sint32, Text};

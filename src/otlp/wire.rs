@@ -33,6 +33,21 @@ impl WireType {
     }
 }
 
+impl WireType {
+    /// What stands in the low three bits of a tag.
+    #[inline]
+    pub const fn code(self) -> u32 {
+        match self {
+            WireType::Varint => 0,
+            WireType::Fixed64 => 1,
+            WireType::Len => 2,
+            WireType::GroupStart => 3,
+            WireType::GroupEnd => 4,
+            WireType::Fixed32 => 5,
+        }
+    }
+}
+
 /// Reads a varint at `at`: its value and the offset behind it. `None` if it is cut off, longer
 /// than ten bytes or larger than 64 bits.
 #[inline]
@@ -75,15 +90,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 /// Appends the tag of field `number`.
 #[inline]
 pub fn put_tag(out: &mut Vec<u8>, number: u32, wire: WireType) {
-    let wire = match wire {
-        WireType::Varint => 0,
-        WireType::Fixed64 => 1,
-        WireType::Len => 2,
-        WireType::GroupStart => 3,
-        WireType::GroupEnd => 4,
-        WireType::Fixed32 => 5,
-    };
-    put_varint(out, u64::from(number) << 3 | wire);
+    put_varint(out, u64::from(number << 3 | wire.code()));
 }
 
 /// Appends a varint field.
@@ -235,25 +242,49 @@ pub struct Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
-    #[inline]
+    // Always inlined, so that the field stays in registers where a walk looks at its number only.
+    #[inline(always)]
     fn next(&mut self) -> Option<Field<'a>> {
-        let bytes = self.message.bytes;
         // Most fields are short texts and messages: a tag and a length of one byte each. More
         // cases here make the walk slower, not faster: measured.
-        if let Some(&[tag @ 0..=0x7f, len @ 0..=0x7f]) = bytes.get(self.at..self.at + 2)
+        if let Some([tag @ 0..=0x7f, len @ 0..=0x7f, rest @ ..]) = self.message.bytes.get(self.at..)
             && tag & 7 == 2
-            && let Some(value) = bytes.get(self.at + 2..self.at + 2 + usize::from(len))
+            && let Some(value) = rest.get(..usize::from(*len))
         {
-            let end = self.at + 2 + usize::from(len);
+            let end = self.at + 2 + usize::from(*len);
             return Some(self.step(u32::from(tag >> 3), Value::Len(value), end));
         }
-        let (tag, body) = varint(bytes, self.at)?;
-        let (value, end) = read_value(bytes, tag, body)?;
-        Some(self.step((tag >> 3) as u32, value, end))
+        self.long()
     }
 }
 
 impl<'a> Fields<'a> {
+    /// The next field, whatever it is.
+    #[inline(never)]
+    fn long(&mut self) -> Option<Field<'a>> {
+        let bytes = self.message.bytes;
+        match bytes.get(self.at..)? {
+            [tag @ 0..=0x7f, rest @ ..] if tag & 7 == 1 => {
+                let value = Value::Fixed64(u64::from_le_bytes(*rest.first_chunk()?));
+                Some(self.step(u32::from(tag >> 3), value, self.at + 9))
+            }
+            [tag @ 0..=0x7f, value @ 0..=0x7f, ..] if tag & 7 == 0 => {
+                let value = Value::Varint(u64::from(*value));
+                Some(self.step(u32::from(tag >> 3), value, self.at + 2))
+            }
+            [tag @ 0..=0x7f, low @ 0x80..=0xff, high @ 0..=0x7f, rest @ ..] if tag & 7 == 2 => {
+                let len = usize::from(low & 0x7f) | usize::from(*high) << 7;
+                let value = Value::Len(rest.get(..len)?);
+                Some(self.step(u32::from(tag >> 3), value, self.at + 3 + len))
+            }
+            _ => {
+                let (tag, body) = varint(bytes, self.at)?;
+                let (value, end) = read_value(bytes, tag, body)?;
+                Some(self.step((tag >> 3) as u32, value, end))
+            }
+        }
+    }
+
     #[inline]
     fn step(&mut self, number: u32, value: Value<'a>, end: usize) -> Field<'a> {
         let start = self.message.start;

@@ -405,6 +405,15 @@ fn the_check_refuses_what_is_broken_and_says_how() {
         assert!(error.ends_with(what), "{bytes:x?}: {error}");
         assert!(meaning(Signal::Traces, &bytes).is_err(), "{bytes:x?}");
     }
+    // A length that overflows when anything is added to it, in what is else a plain attribute.
+    let huge = [[0x0a, 0x00, 0x12, 0x0b, 0x0a].as_slice(), &[0xff; 9], &[0x01]].concat();
+    let nested = [9, 2, 2, 1].iter().fold(huge, |body, number| {
+        let mut out = vec![];
+        put_bytes_field(&mut out, *number, &body);
+        out
+    });
+    let error = check(message, &nested, &BOUNDS).unwrap_err().to_string();
+    assert!(error.contains("AnyValue: a length points behind the end"), "{error}");
     let few = Bounds { items: 1, elements: 4, value_nesting: 1 };
     let spans = |n| text::parse(&"span 1/1\n".repeat(n)).unwrap();
     check(message, &spans(1), &few).unwrap();

@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Reads one value of `field`. Zeros and empty texts that mean the same as nothing are left out.
+    /// Reads one value of `field`. Zeros and empty texts that mean as much as nothing are left out.
     fn value(
         &mut self,
         field: &'static Field,

@@ -1,3 +1,5 @@
+//! The JSON mapping, rule by rule.
+
 use super::super::check::{Bounds, check};
 use super::super::schema::{ANY_VALUE, LOGS, METRICS, Message, TRACES};
 use super::super::text;

@@ -1,3 +1,5 @@
+//! The notation, printed and read back.
+
 use super::super::check::{Bounds, check};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! `baggage`: spans in, spans out.
+
 use crate::batch::Signal;
 use crate::processors::tests::{Bench, check, request, section};
 use proptest::prelude::*;

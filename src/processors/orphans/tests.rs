@@ -1,3 +1,5 @@
+//! `orphans`: spans in, spans out.
+
 use crate::batch::Signal;
 use crate::processors::tests::{Bench, check};
 use proptest::prelude::*;

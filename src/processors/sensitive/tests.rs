@@ -1,3 +1,5 @@
+//! `sensitive`: spans and log records in and out, and a model to hold it against.
+
 use crate::batch::Signal;
 use crate::processors::tests::{Bench, check};
 use bytes::Bytes;
