@@ -4,6 +4,7 @@ pub mod otlp;
 
 pub mod limits;
 pub mod moment;
+pub mod spelling;
 pub mod verdict;
 
 pub mod receipt;

@@ -6,10 +6,10 @@ use super::error::Error;
 use super::eval::{Code, Make};
 use super::functions::{self, Function, Param};
 use super::gather::{Gather, Row};
-use super::nearest::nearest;
 use super::paths::{self, Access, Context, Level};
 use super::value::{List, Type, Value};
 use crate::limits;
+use crate::spelling::nearest;
 use regex::bytes::RegexBuilder;
 use std::borrow::Cow;
 

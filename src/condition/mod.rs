@@ -28,7 +28,6 @@ mod eval;
 mod functions;
 mod gather;
 mod lexer;
-mod nearest;
 mod parser;
 mod paths;
 mod value;

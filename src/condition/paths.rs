@@ -244,7 +244,7 @@ fn unknown(table: &Table, words: &[String], rest: &[String]) -> String {
     let others: Vec<_> = others.map(Context::name).collect();
     if rest.is_empty() {
         text = format!("{whole:?} is no value by itself; write {whole}.{}", first_path(table));
-    } else if let Some(near) = super::nearest::nearest(&rest, paths()) {
+    } else if let Some(near) = crate::spelling::nearest(&rest, paths()) {
         text.push_str(&format!("; did you mean \"{prefix}{near}\"?"));
     } else if !others.is_empty() {
         text.push_str(&format!("; it is a path of {}", others.join(" and ")));

@@ -85,6 +85,7 @@ fn refuse(source: &str, text: String) -> Problem {
     Problem { severity: Severity::Error, place: None, path: source.to_owned(), text }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 fn system_env(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }

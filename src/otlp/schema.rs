@@ -125,6 +125,7 @@ const fn oneof(number: u32, name: &'static str, kind: Kind) -> Field {
 const fn optional(number: u32, name: &'static str, kind: Kind) -> Field {
     field(number, name, kind, Label::Optional)
 }
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it, and `get` is not const")]
 const fn places(fields: &[Field]) -> [u8; PLACES] {
     let (mut places, mut k) = ([0; PLACES], 0);
     while k < fields.len() {
@@ -133,6 +134,7 @@ const fn places(fields: &[Field]) -> [u8; PLACES] {
     }
     places
 }
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it, and `get` is not const")]
 const fn usual(fields: &[Field]) -> [u8; 128] {
     let (mut usual, mut k) = ([0; 128], 0);
     while k < fields.len() {

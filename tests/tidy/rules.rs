@@ -13,6 +13,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("otlp", 1),
     ("limits", 2),
     ("moment", 2),
+    ("spelling", 2),
     ("verdict", 3),
     ("receipt", 4),
     ("batch", 5),

@@ -25,7 +25,6 @@ pub struct Options {
 }
 
 /// Plays the scenario and prints it.
-#[expect(clippy::print_stdout, reason = "the picture is this command's output")]
 pub fn demo(options: &Options) -> ExitCode {
     let requests = match scenario() {
         Ok(requests) => requests,

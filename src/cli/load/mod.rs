@@ -137,7 +137,6 @@ async fn work(options: Options, client: Arc<dyn Exporter>, worker: usize) -> See
     seen
 }
 
-#[expect(clippy::print_stdout, reason = "the summary is this command's output")]
 fn report(options: &Options, seen: &Seen, took: Duration) {
     let quantile = |q: f64| {
         let at = (seen.latencies.len() as f64 * q) as usize;

@@ -1,11 +1,8 @@
-//! Did-you-mean for names in conditions.
+//! Did-you-mean: the nearest of the valid names, for keys, components and paths alike.
 
 /// The name in `valid` that `found` was most likely meant to be: one that begins with it, or one
 /// at most a third of the letters away.
-pub(super) fn nearest<'a>(
-    found: &str,
-    valid: impl Iterator<Item = &'a str> + Clone,
-) -> Option<&'a str> {
+pub fn nearest<'a>(found: &str, valid: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     // Nobody mistypes a page.
     if found.len() > 64 {
         return None;
