@@ -23,3 +23,25 @@ fn the_binary_survives_bad_input_in_bounded_memory() {
     assert!(peak < RESIDENT_KIB, "{} MiB at the peak", peak >> 10);
     assert!(daemon.is_running());
 }
+
+#[test]
+fn two_million_empty_spans_cost_little_more_than_their_bytes() {
+    let sink = Sink::start();
+    let daemon = Daemon::start(&daemon::to_sink(&sink));
+    let address = daemon.http();
+    let before = daemon.resident_kib();
+    // Empty spans in one scope group in one resource group: decoded, they would take 526 MiB.
+    let spans = [0x12, 0].repeat(2 << 20);
+    let within = |number: u8, body: &[u8]| {
+        let mut field = vec![number << 3 | 2];
+        prost::encoding::encode_varint(body.len() as u64, &mut field);
+        field.extend_from_slice(body);
+        field
+    };
+    let body = within(1, &within(2, &spans));
+    let kind = [("content-type", "application/x-protobuf")];
+    let reply = support::client::post(&address, "/v1/traces", &kind, body);
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    let risen = daemon.peak_resident_kib().saturating_sub(before);
+    assert!(risen < 40 << 10, "resident memory rose by {} MiB", risen >> 10);
+}

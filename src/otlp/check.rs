@@ -242,6 +242,19 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize, base: usize) -> Ma
 /// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
 #[inline]
 fn is_plain_attribute(bytes: &[u8]) -> bool {
+    // Where all is ASCII, tags and lengths included, every length is one byte and every text
+    // proven: the commonest attribute of all, a short key and a short text.
+    if is_ascii(bytes)
+        && let [0x0a, key, rest @ ..] = bytes
+        && let Some([0x12, value, 0x0a, text, end @ ..]) = rest.get(usize::from(*key)..)
+    {
+        return *value == text.wrapping_add(2) && usize::from(*text) == end.len();
+    }
+    is_plain_in_parts(bytes)
+}
+
+/// The same for a longer attribute, another value than text, or letters beyond ASCII.
+fn is_plain_in_parts(bytes: &[u8]) -> bool {
     let Some((key, [0x12, value @ ..])) = short_text(bytes) else {
         return false;
     };
@@ -273,15 +286,20 @@ fn short_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Whether `text` is UTF-8. Nearly all texts are ASCII, which is proven eight bytes at a time.
+/// Whether `text` is UTF-8. Nearly all texts are ASCII.
 #[inline]
 fn is_utf8(text: &[u8]) -> bool {
+    is_ascii(text) || std::str::from_utf8(text).is_ok()
+}
+
+/// Whether `text` is ASCII, eight bytes at a time; short texts pay no call.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk::<8>() else {
-        return text.iter().fold(0, |all, byte| all | byte) < 0x80
-            || std::str::from_utf8(text).is_ok();
+        return text.iter().fold(0, |all, byte| all | byte) < 0x80;
     };
     let (words, _) = text.as_chunks::<8>();
     let last = u64::from_le_bytes(*last);
     let all = words.iter().fold(last, |all, word| all | u64::from_le_bytes(*word));
-    all & 0x8080_8080_8080_8080 == 0 || std::str::from_utf8(text).is_ok()
+    all & 0x8080_8080_8080_8080 == 0
 }

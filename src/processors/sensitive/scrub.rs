@@ -254,11 +254,16 @@ impl<'p, 'a> Scrub<'p, 'a> {
         self.forget();
     }
 
-    /// Makes room for the findings of the next item.
+    /// Makes room for the findings of the next item. Field by field: this runs for every span.
     fn forget(&mut self) {
-        let mut gone = std::mem::take(&mut self.found.gone);
-        gone.clear();
-        self.found = Findings { gone, ..Findings::default() };
+        let found = &mut self.found;
+        found.gone.clear();
+        found.events = 0;
+        found.attributes = Tally::default();
+        found.dropped_events = None;
+        found.dropped_attributes = None;
+        found.removed_events = None;
+        found.removed_attributes = None;
     }
 }
 

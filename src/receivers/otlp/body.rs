@@ -100,7 +100,11 @@ impl Pieces {
         if self.joined.is_empty() { &self.first } else { &self.joined }
     }
 
+    /// Takes the next piece. gRPC clients end a body with an empty one, which is no reason to copy.
     fn push(&mut self, piece: Bytes, announced: usize) {
+        if piece.is_empty() {
+            return;
+        }
         if self.len() == 0 {
             self.first = piece;
             return;
@@ -158,8 +162,10 @@ mod tests {
     #[test]
     fn a_body_in_one_piece_is_not_copied() {
         let piece = Bytes::from(vec![7; 1000]);
-        let body = read(std::slice::from_ref(&piece), Some(1000)).unwrap();
-        assert_eq!(body.as_ptr(), piece.as_ptr());
+        for pieces in [vec![piece.clone()], vec![piece.clone(), Bytes::new()]] {
+            let body = read(&pieces, Some(1000)).unwrap();
+            assert_eq!(body.as_ptr(), piece.as_ptr());
+        }
     }
 
     #[test]
