@@ -24,8 +24,13 @@ pub async fn run(
     let mut events = Events::new().map_err(|e| vec![format!("cannot handle signals: {e}")])?;
     let state = State::default();
     let stop = CancellationToken::new();
-    let side = start_side(&document, &state, &stop).await?;
-    let mut graph = Graph::start(&document, &state.registry).await?;
+    let side = start_side(&document, &state, &stop).await;
+    let (side, mut graph) = match (side, Graph::start(&document, &state.registry).await) {
+        (Ok(side), Ok(graph)) => (side, graph),
+        (side, graph) => {
+            return Err([side.err(), graph.err()].into_iter().flatten().flatten().collect());
+        }
+    };
     announce(&graph);
     state.set_ready(true);
     let mut serving = JoinSet::new();

@@ -66,7 +66,10 @@ impl Registry {
         let values: Vec<&str> = labels.iter().map(|l| l.1).collect();
         let family = families.counters.get(name);
         let counter = family.and_then(|f| f.get_metric_with_label_values(&values).ok());
-        debug_assert!(counter.is_some(), "{name}: no help text, or label names differ between two uses");
+        debug_assert!(
+            counter.is_some(),
+            "{name}: no help text, or label names differ between two uses"
+        );
         Counter(counter.unwrap_or_else(detached_counter))
     }
 
@@ -83,7 +86,10 @@ impl Registry {
         let values: Vec<&str> = labels.iter().map(|l| l.1).collect();
         let family = families.gauges.get(name);
         let gauge = family.and_then(|f| f.get_metric_with_label_values(&values).ok());
-        debug_assert!(gauge.is_some(), "{name}: no help text, or label names differ between two uses");
+        debug_assert!(
+            gauge.is_some(),
+            "{name}: no help text, or label names differ between two uses"
+        );
         Gauge(gauge.unwrap_or_else(detached_gauge))
     }
 

@@ -46,8 +46,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(SocketAddr, Serving), String> {
     let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|e| format!("cannot listen on {address}: {e}"))?;
-    let bound = listener.local_addr().map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    let listener = listener.map_err(|e| cannot_listen(address, &e))?;
+    let bound = listener.local_addr().map_err(|e| cannot_listen(address, &e))?;
     let answer = Arc::new(answer);
     let serving = Box::pin(async move {
         let tasks = TaskTracker::new();
@@ -76,6 +76,16 @@ pub async fn serve(
         }
     });
     Ok((bound, serving))
+}
+
+fn cannot_listen(address: &str, error: &std::io::Error) -> String {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another process listens there: end it or name another port"
+        }
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{hint}")
 }
 
 fn respond(

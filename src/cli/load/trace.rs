@@ -98,7 +98,7 @@ impl Shape {
         if operation == "chat" {
             put_message_field(out, span::EVENTS, |out| self.prompt(out, start));
         }
-        if !lost {
+        if operation == "invoke_agent" {
             trace.parent = id;
         }
     }
