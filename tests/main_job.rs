@@ -237,3 +237,50 @@ fn health_is_answered_and_metrics_have_the_collectors_names() {
         assert!(eventually(counted).is_some(), "{name}");
     }
 }
+
+#[test]
+fn what_clients_say_never_adds_a_series_to_the_metrics() {
+    let sink = Sink::start();
+    let daemon = Daemon::start(&daemon::to_sink(&sink));
+    let send = |n: u64| {
+        let role =
+            [("gen_ai.operation.name", text("execute_tool")), ("tenant", text(&n.to_string()))];
+        let body =
+            request([with(span(&format!("name {n}"), n.into(), n, 0), role)]).encode_to_vec();
+        let agent = format!("client/{n}");
+        let headers = [("content-type", "application/x-protobuf"), ("user-agent", agent.as_str())];
+        assert_eq!(client::post(&daemon.http(), "/v1/traces", &headers, body).status, 200);
+    };
+    let series = || client::get(&daemon.metrics(), "/metrics").text().lines().count();
+    send(1);
+    sink.wait_for_spans(1);
+    let before = series();
+    (2..=300).for_each(send);
+    sink.wait_for_spans(300);
+    assert_eq!(series(), before);
+}
+
+#[test]
+fn a_secret_stands_in_no_log_line_no_metric_and_no_answer() {
+    let sink = Sink::start();
+    sink.answer_always(Answer::Http(401, vec![("x-echo", "SECRET-CANARY".into())]));
+    let yaml = daemon::config(
+        &format!(
+            "otlp_http: {{endpoint: \"{}\", headers: {{authorization: SECRET-CANARY}}}}",
+            sink.endpoint()
+        ),
+        &["otlp_http"],
+    );
+    let daemon = Daemon::start_with(&yaml, |command| {
+        command.args(["--set", "service.telemetry.logs.level=debug"]);
+    });
+    let reply = client::post_protobuf(&daemon.http(), "/v1/traces", &request([span("a", 1, 1, 0)]));
+    daemon.wait_for_log("401");
+    let received = sink.wait_for_requests(1);
+    assert_eq!(received[0].headers["authorization"], "SECRET-CANARY", "the backend gets it");
+    let metrics = client::get(&daemon.metrics(), "/metrics").text();
+    let bad = client::post(&daemon.http(), "/v1/traces", &[], "junk").text();
+    for said in daemon.log_lines().into_iter().chain([reply.text(), metrics, bad]) {
+        assert!(!said.contains("SECRET-CANARY"), "{said}");
+    }
+}

@@ -123,3 +123,90 @@ impl Stateful for Follower {
         self.0.process(batch, now, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Signal;
+    use crate::otlp::text;
+    use crate::telemetry::Registry;
+    use bytes::Bytes;
+
+    /// Holds what comes for ten seconds.
+    #[derive(Default)]
+    struct Holder {
+        held: Vec<Batch>,
+        until: Option<Moment>,
+    }
+
+    impl Stateful for Holder {
+        fn process(&mut self, batch: Batch, now: Moment, _: &mut Out) {
+            self.held.push(batch);
+            self.until.get_or_insert(now.plus(Duration::from_secs(10)));
+        }
+
+        fn wake_at(&self) -> Option<Moment> {
+            self.until
+        }
+
+        fn wake(&mut self, now: Moment, out: &mut Out) {
+            self.finish(now, out);
+        }
+
+        fn finish(&mut self, _: Moment, out: &mut Out) {
+            self.until = None;
+            self.held.drain(..).for_each(|batch| out.pass(batch));
+        }
+    }
+
+    /// Passes everything on.
+    struct Pass;
+
+    impl Stateless for Pass {
+        fn process(&self, batch: Batch, _: Moment, out: &mut Out) {
+            out.pass(batch);
+        }
+    }
+
+    /// A holder with a follower behind it, and the follower's count of items.
+    fn chain() -> (Chain, Counter) {
+        let registry = Registry::default();
+        let counter = |name: &str| registry.counter(name, "items", &[]);
+        let link = |name: &str, processor: Box<dyn Stateful>| Link {
+            incoming: counter(&format!("{name}_in")),
+            outgoing: counter(&format!("{name}_out")),
+            processor,
+        };
+        let mut chain = Chain::default();
+        chain.push(link("holder", Box::new(Holder::default())));
+        chain.push(link("follower", Box::new(Follower(Arc::new(Pass)))));
+        (chain, counter("follower_out"))
+    }
+
+    fn batch() -> Batch {
+        let bytes = text::parse("span 1/1\nspan 1/2").unwrap();
+        Batch::parse(Signal::Traces, Bytes::from(bytes), Moment::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_held_passes_those_behind_when_its_time_has_come() {
+        let ((mut chain, passed), mut done) = (chain(), vec![]);
+        let start = Moment::default();
+        chain.process(0, batch(), start, &mut done);
+        let due = chain.wake_at().expect("the holder wants to be called");
+        chain.wake(start, &mut done);
+        assert_eq!((done.len(), passed.value()), (0, 0), "woken too early");
+        chain.wake(due, &mut done);
+        assert_eq!((done.len(), passed.value()), (1, 2));
+        assert_eq!(chain.wake_at(), None);
+    }
+
+    #[test]
+    fn what_is_held_at_the_end_passes_those_behind_too() {
+        let ((mut chain, passed), mut done) = (chain(), vec![]);
+        chain.process(0, batch(), Moment::default(), &mut done);
+        chain.process(0, batch(), Moment::default(), &mut done);
+        chain.finish(Moment::default(), &mut done);
+        assert_eq!((done.len(), passed.value()), (2, 4));
+    }
+}
