@@ -105,7 +105,7 @@ fn payload() -> Bytes {
 }
 
 fn span(n: usize) -> Span {
-    let (root, role) = (n % 10 == 0, n % 3);
+    let (root, role) = (n.is_multiple_of(10), n % 3);
     let start = 1_780_000_000_000_000_000 + n as u64 * 1000;
     let mut attributes = vec![
         text("gen_ai.operation.name", ["chat", "execute_tool", "invoke_agent"][role]),

@@ -178,7 +178,7 @@ mod tests {
             processor,
         };
         let mut chain = Chain::default();
-        chain.push(link("holder", Box::new(Holder::default())));
+        chain.push(link("holder", Box::<Holder>::default()));
         chain.push(link("follower", Box::new(Follower(Arc::new(Pass)))));
         (chain, counter("follower_out"))
     }
