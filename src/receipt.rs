@@ -85,12 +85,6 @@ impl Receipts {
         }
     }
 
-    /// Bounded memory takes the batch over to hold it for a while: whoever waits is answered now,
-    /// since no client waits as long as a processor may hold.
-    pub fn take_custody(&mut self) {
-        std::mem::take(self).settle(&Verdict::Accepted);
-    }
-
     /// Takes over the receipts of a batch that was joined to this one.
     pub fn join(&mut self, other: Receipts) {
         self.0.extend(other.0);
