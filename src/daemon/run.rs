@@ -67,7 +67,8 @@ pub async fn run(
 }
 
 /// Puts the graph of `new` in the place of the running one; if it cannot start, the old
-/// configuration is started again.
+/// configuration is started again. Clients that send meanwhile find no listener and try again.
+/// Extensions and the daemon's own telemetry stay as they were started.
 async fn replace(
     running: Graph,
     document: &mut Document,
