@@ -1,5 +1,6 @@
 //! One connection: which HTTP it speaks, and how long it may stay.
 
+use super::head::Head;
 use super::keys::Settings;
 use super::port::Port;
 use super::reply::Reply;
@@ -45,7 +46,8 @@ pub(super) async fn serve(
     };
     let Ok(Some(http2)) = http2 else { return };
     let watch = Arc::<Watch>::default();
-    let socket = Socket { stream: TokioIo::new(stream), watch: watch.clone() };
+    let head = (!http2).then(Head::default);
+    let socket = Socket { stream: TokioIo::new(stream), watch: watch.clone(), head };
     let requests = Requests { port: port.clone(), watch: watch.clone() };
     let limit = Limit::new(watch, stop, !http2);
     match http2 {
@@ -82,8 +84,9 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (port, serving) = (self.port.clone(), self.watch.serve());
+        let two_lengths = self.watch.take_two_lengths();
         Box::pin(async move {
-            let response = port.answer(request).await;
+            let response = port.answer(request, two_lengths).await;
             drop(serving);
             Ok(response)
         })

@@ -14,6 +14,7 @@ mod body;
 mod connection;
 mod counts;
 mod grpc;
+mod head;
 mod http;
 mod keys;
 mod listen;

@@ -54,9 +54,17 @@ impl From<Verdict> for Outcome {
     }
 }
 
+/// What a request is told that might hide another one.
+const TWO_LENGTHS: &str =
+    "Content-Length and Transfer-Encoding in one request contradict each other; send one of them";
+
 impl Port {
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        two_lengths: bool,
+    ) -> Response<Reply> {
         let (head, mut body) = request.into_parts();
         let media = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let media = media.map_or(Media::Other, Media::parse);
@@ -66,6 +74,7 @@ impl Port {
             _ => Protocol::Http,
         };
         let outcome = match (protocol, self.settings.protocol) {
+            _ if two_lengths => Verdict::malformed(TWO_LENGTHS).into(),
             (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body).await,
             (_, Protocol::Http) => http::receive(self, &head, media, &mut body).await,
             _ => self.wrong_port(media).into(),

@@ -3,7 +3,8 @@
 //! hyper bounds the time for a head by the same timer as the silence between two requests, so
 //! one cannot be short without cutting off clients that export once a minute. Hence this.
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use super::head::Head;
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
@@ -31,6 +32,8 @@ pub(super) struct Watch {
     active: AtomicUsize,
     begun: AtomicUsize,
     heard: AtomicBool,
+    /// The head that came last names its body's length in two ways.
+    two_lengths: AtomicBool,
 }
 
 /// A request under way, until dropped.
@@ -41,6 +44,11 @@ impl Watch {
         self.active.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         Serving(self.clone())
+    }
+
+    /// Whether the request that begins now names its body's length in two ways.
+    pub(super) fn take_two_lengths(&self) -> bool {
+        self.two_lengths.swap(false, Ordering::Relaxed)
     }
 
     /// The phase, and the number of requests so far.
@@ -82,6 +90,32 @@ impl Silence {
 pub(super) struct Socket {
     pub(super) stream: TokioIo<TcpStream>,
     pub(super) watch: Arc<Watch>,
+    /// Of HTTP/1: the head that is on its way.
+    pub(super) head: Option<Head>,
+}
+
+/// Bytes that are read at once while a head is looked at; they are copied once more.
+const HEAD_PIECE: usize = 4 << 10;
+
+impl Socket {
+    /// Reads while no request is under way, and looks at what comes.
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut space = [0; HEAD_PIECE];
+        let room = space.get_mut(..buffer.remaining().min(HEAD_PIECE)).unwrap_or_default();
+        let mut piece = ReadBuf::new(room);
+        let polled = Pin::new(&mut self.stream).poll_read(context, piece.unfilled());
+        if let (Poll::Ready(Ok(())), Some(head)) = (&polled, &mut self.head) {
+            if let Some(two_lengths) = head.hear(piece.filled()) {
+                self.watch.two_lengths.store(two_lengths, Ordering::Relaxed);
+            }
+            buffer.put_slice(piece.filled());
+        }
+        polled
+    }
 }
 
 impl Read for Socket {
@@ -90,7 +124,11 @@ impl Read for Socket {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let idle = self.watch.active.load(Ordering::Relaxed) == 0;
+        let polled = match self.head {
+            Some(_) if idle => self.poll_head(context, buffer),
+            _ => Pin::new(&mut self.stream).poll_read(context, buffer),
+        };
         if polled.is_ready() {
             self.watch.heard.store(true, Ordering::Relaxed);
         }

@@ -119,7 +119,7 @@ fn smuggling(target: &Target) -> Checked {
         "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
     ] {
-        raw(target, format!("{}{chunked}", head(lengths)).as_bytes(), &[200])?;
+        raw(target, format!("{}{chunked}", head(lengths)).as_bytes(), &[400])?;
     }
     let odd = head("Transfer-Encoding: chunked, identity\r\n");
     raw(target, format!("{odd}{chunked}").as_bytes(), &[400])
