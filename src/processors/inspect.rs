@@ -7,7 +7,7 @@
 //! An inspector sees what came in without what those before it took out or changed, and not yet
 //! what they added. Whoever must see additions too is no inspector.
 
-use super::names::Name;
+use super::names::{Name, Names, Pattern};
 use super::{Out, Stateful};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
@@ -16,9 +16,13 @@ use crate::otlp::fields::{log_record, span};
 use crate::otlp::view;
 use crate::otlp::wire::{Field, Message, Value};
 use crate::telemetry::Counter;
+use std::sync::Arc;
 
 /// A processor that looks at items one by one and says what it changes as edits.
 pub trait Inspector: Send {
+    /// The attribute keys that it looks at.
+    fn keys(&self) -> Vec<Pattern>;
+
     /// A batch begins.
     fn begin(&mut self, _now: Moment) {}
 
@@ -41,6 +45,7 @@ pub struct Item<'a> {
     pub span_id: &'a [u8],
     /// Always empty in a log record.
     pub parent_span_id: &'a [u8],
+    /// Those that some inspector in the row looks at.
     pub attributes: Vec<Attribute<'a>>,
     /// All other fields, in order.
     pub parts: Vec<Part>,
@@ -103,7 +108,13 @@ impl<'a> Item<'a> {
 
     /// Reads the item in `field` of `scope_group`, which has this `shape`.
     #[inline]
-    fn read(&mut self, scope_group: Message<'a>, field: Field<'a>, shape: &Shape) {
+    fn read(
+        &mut self,
+        scope_group: Message<'a>,
+        field: Field<'a>,
+        shape: &Shape,
+        keys: &Names<()>,
+    ) {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
         (self.trace_id, self.span_id, self.parent_span_id) = (&[], &[], &[]);
@@ -113,7 +124,9 @@ impl<'a> Item<'a> {
         for field in self.message.fields() {
             if field.number == shape.attributes {
                 let key = Name::new(view::key(&field));
-                self.attributes.push(Attribute { key, part: Part::of(&field) });
+                if keys.find_name(key).is_some() {
+                    self.attributes.push(Attribute { key, part: Part::of(&field) });
+                }
             } else if field.number == shape.trace_id {
                 self.trace_id = field.bytes();
             } else if field.number == shape.span_id {
@@ -168,6 +181,8 @@ impl Part {
 /// Inspectors in a row.
 pub struct Inspection<'i> {
     inspectors: Vec<Box<dyn Inspector + 'i>>,
+    /// The keys of all of them: most attributes are of no interest to any.
+    keys: Arc<Names<()>>,
     /// Items of the last batch that each inspector left.
     left: Vec<usize>,
     edits: Edits,
@@ -175,8 +190,15 @@ pub struct Inspection<'i> {
 
 impl<'i> Inspection<'i> {
     pub fn new(inspectors: Vec<Box<dyn Inspector + 'i>>) -> Inspection<'i> {
+        let keys = inspectors.iter().flat_map(|inspector| inspector.keys());
+        let keys = Arc::new(Names::new(keys.map(|pattern| (pattern, ()))));
         let left = vec![0; inspectors.len()];
-        Inspection { inspectors, left, edits: Edits::default() }
+        Inspection { inspectors, keys, left, edits: Edits::default() }
+    }
+
+    /// One inspector alone, whose keys are at hand.
+    pub fn of(inspector: Box<dyn Inspector + 'i>, keys: Arc<Names<()>>) -> Inspection<'i> {
+        Inspection { inspectors: vec![inspector], keys, left: vec![0], edits: Edits::default() }
     }
 
     /// Shows `batch` to all of them and applies what they want.
@@ -199,7 +221,7 @@ impl<'i> Inspection<'i> {
         for group in batch.request().resource_groups() {
             for scope_group in group.scope_groups() {
                 for field in scope_group.item_fields() {
-                    item.read(scope_group.0, field, shape);
+                    item.read(scope_group.0, field, shape, &self.keys);
                     for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {
                         inspector.item(&mut item, now, &mut self.edits);
                         if item.removed {

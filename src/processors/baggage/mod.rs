@@ -346,6 +346,10 @@ impl Counters {
 }
 
 impl Inspector for Baggage {
+    fn keys(&self) -> Vec<Pattern> {
+        self.roles.patterns()
+    }
+
     fn begin(&mut self, now: Moment) {
         self.memory.expire(now);
     }

@@ -30,7 +30,7 @@ mod seen;
 
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
-use super::names::Names;
+use super::names::{Names, Pattern};
 use super::{Built, Kind, Setup};
 use crate::config::catalog::{Class, no_check};
 use crate::config::{Component, Key, Section};
@@ -301,6 +301,10 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
 }
 
 impl Inspector for Orphans {
+    fn keys(&self) -> Vec<Pattern> {
+        self.tells.patterns()
+    }
+
     fn begin(&mut self, now: Moment) {
         self.traces.expire(now);
         self.current = (0, false);

@@ -65,7 +65,9 @@ pub const KIND: Kind = Kind {
     },
     build: |section, setup| {
         let rules = Arc::new(Rules::new(section, setup));
-        Built::Stateless(Arc::new(Sensitive(rules)))
+        let keys = rules.attributes.patterns().into_iter().map(|pattern| (pattern, ()));
+        let keys = Arc::new(Names::new(keys));
+        Built::Stateless(Arc::new(Sensitive { rules, keys }))
     },
 };
 
@@ -112,7 +114,10 @@ impl Rule {
 }
 
 /// The processor.
-struct Sensitive(Arc<Rules>);
+struct Sensitive {
+    rules: Arc<Rules>,
+    keys: Arc<Names<()>>,
+}
 
 /// What it goes by.
 struct Rules {
@@ -150,12 +155,12 @@ impl Rules {
 
 impl Stateless for Sensitive {
     fn process(&self, batch: Batch, now: Moment, out: &mut Out) {
-        let scrub = Box::new(Scrub::new(self.0.clone()));
-        out.pass(Inspection::new(vec![scrub]).run(batch, now));
+        let scrub = Box::new(Scrub::new(self.rules.clone()));
+        out.pass(Inspection::of(scrub, self.keys.clone()).run(batch, now));
     }
 
     fn inspector(&self) -> Option<Box<dyn Inspector>> {
-        Some(Box::new(Scrub::new(self.0.clone())))
+        Some(Box::new(Scrub::new(self.rules.clone())))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::Field;
 use crate::otlp::write::put_int_attribute;
 use crate::processors::inspect::{Inspector, Item, Part};
+use crate::processors::names::Pattern;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -226,6 +227,10 @@ impl Scrub {
 }
 
 impl Inspector for Scrub {
+    fn keys(&self) -> Vec<Pattern> {
+        self.rules.attributes.patterns()
+    }
+
     fn item(&mut self, item: &mut Item<'_>, _now: Moment, edits: &mut Edits) {
         match item.signal {
             Signal::Traces => self.span(item, edits),
