@@ -100,3 +100,48 @@ fn link(row: Vec<Stage>) -> Option<Link<dyn Stateful>> {
     }
     Some(Link { incoming, outgoing, processor: Box::new(Row::new(inspectors, between)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Signal;
+    use crate::config::Section;
+    use crate::processors::{LIST, Setup};
+    use crate::telemetry::Registry;
+
+    /// How many of these processors lead, and how many links of the chain the others make.
+    fn arranged(names: &[&str]) -> (usize, usize) {
+        let registry = Registry::default();
+        let mut stages = Stages::default();
+        for id in names {
+            let kind = LIST.iter().find(|kind| kind.component.name == *id).expect("it is listed");
+            let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults hold");
+            let (pipeline, signal) = ("traces", Signal::Traces);
+            let setup = Setup { id, pipeline, signal, registry: &registry };
+            let (name, processor) = (kind.component.name, (kind.build)(&section, &setup));
+            let counter = |name: &str| registry.counter(name, "items", &[("processor", id)]);
+            let (incoming, outgoing) = (counter("in"), counter("out"));
+            stages.push(Stage { name, incoming, outgoing, processor });
+        }
+        let (leading, chain) = stages.arrange();
+        (leading.len(), chain.len())
+    }
+
+    #[test]
+    fn inspectors_in_a_row_are_one_and_stateless_ones_lead_or_join() {
+        let cases: &[(&[&str], (usize, usize))] = &[
+            (&[], (0, 0)),
+            (&["sensitive"], (1, 0)),
+            (&["filter", "sensitive"], (2, 0)),
+            (&["sensitive", "baggage", "orphans"], (0, 1)),
+            (&["filter", "sensitive", "baggage"], (1, 1)),
+            (&["sensitive", "filter", "baggage", "orphans"], (2, 1)),
+            (&["baggage", "filter", "orphans"], (0, 3)),
+            (&["baggage", "baggage"], (0, 2)),
+            (&["sensitive", "baggage", "sensitive"], (0, 2)),
+        ];
+        for (names, expected) in cases {
+            assert_eq!(arranged(names), *expected, "{names:?}");
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! An inspector sees what came in without what those before it took out or changed, and not yet
 //! what they added. Whoever must see additions too is no inspector.
 
-use super::names::{Name, Names, Pattern};
+use super::names::{Names, Pattern};
 use super::{Out, Stateful};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
@@ -46,26 +46,19 @@ pub struct Item<'a> {
     /// Always empty in a log record.
     pub parent_span_id: &'a [u8],
     /// Those that some inspector in the row looks at.
-    pub attributes: Vec<Attribute<'a>>,
-    /// All other fields, in order.
+    pub attributes: Vec<Part>,
+    /// All other fields that OTLP knows, in order.
     pub parts: Vec<Part>,
     removed: bool,
 }
 
-/// A field of an item, unread. Small, and without a value, because it is written for every field
-/// of every item: writing whole [`Field`]s took twice as long as all the rest of the walk.
+/// A field of an item, unread. Small and without a value, because one is written for every field
+/// of every item: to write whole [`Field`]s took twice as long as all the rest of the walk.
 #[derive(Clone, Copy)]
 pub struct Part {
     pub number: u32,
     at: u32,
     end: u32,
-}
-
-/// An attribute of which nothing but the key was read.
-#[derive(Clone, Copy)]
-pub struct Attribute<'a> {
-    pub key: Name<'a>,
-    pub part: Part,
 }
 
 /// Field numbers of an item by signal; 0 for what there is not.
@@ -74,6 +67,8 @@ struct Shape {
     span_id: u32,
     parent_span_id: u32,
     attributes: u32,
+    /// The largest that OTLP knows.
+    last: u32,
 }
 
 const SPAN: Shape = Shape {
@@ -81,12 +76,14 @@ const SPAN: Shape = Shape {
     span_id: span::SPAN_ID,
     parent_span_id: span::PARENT_SPAN_ID,
     attributes: span::ATTRIBUTES,
+    last: span::FLAGS,
 };
 const LOG_RECORD: Shape = Shape {
     trace_id: log_record::TRACE_ID,
     span_id: log_record::SPAN_ID,
     parent_span_id: 0,
     attributes: log_record::ATTRIBUTES,
+    last: log_record::EVENT_NAME,
 };
 
 impl<'a> Item<'a> {
@@ -123,9 +120,8 @@ impl<'a> Item<'a> {
         self.parts.clear();
         for field in self.message.fields() {
             if field.number == shape.attributes {
-                let key = Name::new(view::key(&field));
-                if keys.find_name(key).is_some() {
-                    self.attributes.push(Attribute { key, part: Part::of(&field) });
+                if keys.find(view::key(&field)).is_some() {
+                    self.attributes.push(Part::of(&field));
                 }
             } else if field.number == shape.trace_id {
                 self.trace_id = field.bytes();
@@ -133,10 +129,15 @@ impl<'a> Item<'a> {
                 self.span_id = field.bytes();
             } else if field.number == shape.parent_span_id {
                 self.parent_span_id = field.bytes();
-            } else {
+            } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
             }
         }
+    }
+
+    /// The key of one of the attributes.
+    pub fn key(&self, attribute: Part) -> &'a [u8] {
+        view::key(&self.field(attribute))
     }
 
     /// Reads a part of this item.
@@ -160,7 +161,7 @@ impl<'a> Item<'a> {
     pub fn hide(&mut self, gone: &[Part]) {
         let mut gone = gone.iter().peekable();
         let mut stays = |part: &Part| gone.next_if(|gone| gone.at == part.at).is_none();
-        self.attributes.retain(|attribute| stays(&attribute.part));
+        self.attributes.retain(&mut stays);
         self.parts.retain(stays);
     }
 
@@ -256,5 +257,68 @@ impl Stateful for Row {
             came.add(*left);
         }
         out.pass(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::text;
+    use bytes::Bytes;
+
+    /// Takes out every attribute with its key, and items that have an attribute `remove`.
+    struct Taker(&'static str);
+
+    impl Inspector for Taker {
+        fn keys(&self) -> Vec<Pattern> {
+            ["remove", self.0].map(Pattern::exact).into()
+        }
+
+        fn item(&mut self, item: &mut Item<'_>, _: Moment, edits: &mut Edits) {
+            let named = |name: &str| {
+                let keys = item.attributes.iter().copied();
+                keys.filter(|part| item.key(*part) == name.as_bytes()).collect::<Vec<Part>>()
+            };
+            let (gone, remove) = (named(self.0), named("remove"));
+            if !remove.is_empty() {
+                return item.remove(edits);
+            }
+            gone.iter().for_each(|part| edits.remove(item.message, &item.field(*part)));
+            item.hide(&gone);
+        }
+
+        fn end(&mut self, _: Moment, _: &mut Edits) {}
+    }
+
+    /// Writes down the attributes that it is shown.
+    struct Witness(Vec<String>);
+
+    impl Inspector for &mut Witness {
+        fn keys(&self) -> Vec<Pattern> {
+            ["a", "b"].map(Pattern::exact).into()
+        }
+
+        fn item(&mut self, item: &mut Item<'_>, _: Moment, _: &mut Edits) {
+            let keys = item.attributes.iter().map(|part| view::text(item.key(*part)));
+            self.0.push(keys.collect::<Vec<_>>().join(" "));
+        }
+
+        fn end(&mut self, _: Moment, _: &mut Edits) {}
+    }
+
+    #[test]
+    fn those_behind_do_not_see_what_was_taken_out() {
+        let request = "span 1/1 a=1 b=2 c=3\nspan 1/2 remove=1 a=1\nspan 1/3 b=1";
+        let bytes = Bytes::from(text::parse(request).unwrap());
+        let batch = Batch::parse(Signal::Traces, bytes, Moment::default()).unwrap();
+        let mut witness = Witness(vec![]);
+        let row: Vec<Box<dyn Inspector + '_>> = vec![Box::new(Taker("a")), Box::new(&mut witness)];
+        let mut row = Inspection::new(row);
+        let batch = row.run(batch, Moment::default());
+        assert_eq!(row.left, [2, 2]);
+        drop(row);
+        assert_eq!(witness.0, ["b", "b"]);
+        let printed = text::print(Signal::Traces.message(), batch.bytes());
+        assert_eq!(printed, "resource -\nscope -\nspan 1/1 b=2 c=3\nspan 1/3 b=1\n");
     }
 }

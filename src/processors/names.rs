@@ -62,20 +62,6 @@ impl Pattern {
     }
 }
 
-/// A name that is looked up in several tables: its first eight bytes are read once.
-#[derive(Clone, Copy, Debug)]
-pub struct Name<'a> {
-    pub bytes: &'a [u8],
-    head: u64,
-}
-
-impl<'a> Name<'a> {
-    #[inline]
-    pub fn new(bytes: &'a [u8]) -> Name<'a> {
-        Name { bytes, head: head(bytes) }
-    }
-}
-
 /// Patterns, and what each stands for.
 #[derive(Debug)]
 pub struct Names<T> {
@@ -143,13 +129,7 @@ impl<T: Copy> Names<T> {
     /// What `name` stands for.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<T> {
-        self.find_name(Name::new(name))
-    }
-
-    /// The same for a name whose head is read.
-    #[inline]
-    pub fn find_name(&self, name: Name<'_>) -> Option<T> {
-        let Name { bytes: name, head } = name;
+        let head = head(name);
         let mut at = self.place(head);
         loop {
             let bucket = self.buckets.get(at)?;

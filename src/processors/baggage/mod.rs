@@ -360,11 +360,12 @@ impl Inspector for Baggage {
         let mut waiting = Waiting { trace, start: item.message.start, present: 0 };
         let mut carried = Carried::new();
         for attribute in &item.attributes {
-            if let Some(role) = self.roles.find_name(attribute.key) {
+            let field = item.field(*attribute);
+            if let Some(role) = self.roles.find(view::key(&field)) {
                 if let Role::Target(key) = role {
                     waiting.present |= 1 << key;
                 }
-                carried.push((role, item.field(attribute.part)));
+                carried.push((role, field));
             }
         }
         if !carried.is_empty() {

@@ -80,8 +80,9 @@ impl Head {
             }
         }
         for attribute in &span.attributes {
-            if let Some(tell) = tells.find_name(attribute.key) {
-                head.attribute(span.field(attribute.part), tell);
+            let field = span.field(*attribute);
+            if let Some(tell) = tells.find(view::key(&field)) {
+                head.attribute(field, tell);
             }
         }
         head

@@ -77,8 +77,8 @@ impl Scrub {
     fn span(&mut self, span: &mut Item<'_>, edits: &mut Edits) {
         let mut found = Findings::default();
         for attribute in &span.attributes {
-            if let Some(Hit::Remove(rule)) = self.rules.attributes.find_name(attribute.key) {
-                found.gone.push(attribute.part);
+            if let Some(Hit::Remove(rule)) = self.rules.attributes.find(span.key(*attribute)) {
+                found.gone.push(*attribute);
                 found.attributes.add(rule, 1);
             }
         }
@@ -105,17 +105,17 @@ impl Scrub {
         let rules = &*self.rules;
         let (mut rule, mut found) = (None, Findings::default());
         for attribute in &record.attributes {
-            match rules.attributes.find_name(attribute.key) {
-                Some(Hit::Mark) if is_true(record.field(attribute.part)) => {
+            match rules.attributes.find(record.key(*attribute)) {
+                Some(Hit::Mark) if is_true(record.field(*attribute)) => {
                     rule = Some(Rule::Marked);
                 }
                 Some(Hit::EventName) => {
-                    let attribute = view::Attribute::of(record.field(attribute.part));
+                    let attribute = view::Attribute::of(record.field(*attribute));
                     let name = attribute.and_then(|attribute| attribute.value.as_text());
                     rule = rule.or(rules.events.find(name.unwrap_or_default()));
                 }
                 Some(Hit::Remove(rule)) => {
-                    found.gone.push(attribute.part);
+                    found.gone.push(*attribute);
                     found.attributes.add(rule, 1);
                 }
                 _ => {}
@@ -246,15 +246,16 @@ impl Inspector for Scrub {
 
 /// Adds `n` to the attribute `key` of `item`, where an earlier processor may have left a count.
 fn count(edits: &mut Edits, item: &Item<'_>, attributes: u32, key: &str, n: usize) {
-    let found = item.attributes.iter().find(|attribute| attribute.key.bytes == key.as_bytes());
-    let before = match found.and_then(|found| view::Attribute::of(item.field(found.part))) {
+    let found = item.attributes.iter().find(|attribute| item.key(**attribute) == key.as_bytes());
+    let found = found.map(|attribute| item.field(*attribute));
+    let before = match found.and_then(|found| view::Attribute::of(found)) {
         Some(view::Attribute { value: AnyValue::Int(n), .. }) => n.max(0),
         _ => 0,
     };
     let sum = before.saturating_add(n as i64);
     let write = |out: &mut Vec<u8>| put_int_attribute(out, attributes, key.as_bytes(), sum);
     match found {
-        Some(found) => edits.replace(item.message, &item.field(found.part), write),
+        Some(found) => edits.replace(item.message, &found, write),
         None => edits.append(item.message, write),
     }
 }
