@@ -89,6 +89,20 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 /// Streams of one HTTP/2 connection at once. Key `max_concurrent_streams`.
 pub const HTTP2_STREAMS: u32 = 200;
 
+/// HTTP/2 frames of control (PING, SETTINGS, PRIORITY, WINDOW_UPDATE and the like) that a
+/// connection may send beyond what its requests and time account for; then it is closed with
+/// GOAWAY. No client comes near it, and 10,000 cost a few milliseconds. Metric
+/// `spanloom_receiver_floods`.
+pub const HTTP2_CONTROL_FRAMES: usize = 10_000;
+
+/// Frames of control that one request accounts for: the client's window updates and pings for its
+/// answer, a priority, a reset.
+pub const HTTP2_CONTROL_PER_REQUEST: usize = 8;
+
+/// Frames of control that a second accounts for. A busy client measures its line with a ping for
+/// each round trip, of milliseconds; an idle one pings every few seconds.
+pub const HTTP2_CONTROL_RATE: usize = 1000;
+
 /// Bytes of the headers of one request, in HTTP/1 and HTTP/2. OTLP needs under 1 KiB, some tokens
 /// are long.
 pub const HEADER_BYTES: usize = 16 << 10;
