@@ -23,6 +23,7 @@ mod orphans;
 mod sensitive;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 /// All processors, in reading order.
 pub const LIST: &[Kind] = &[sensitive::KIND, baggage::KIND, orphans::KIND, filter::KIND];
