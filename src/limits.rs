@@ -198,7 +198,7 @@ pub const CONDITION_NESTING: usize = 64;
 /// the tree; a list of alternatives longer than this is several conditions.
 pub const CONDITION_PARTS: usize = 1024;
 
-/// Bytes that one regular expression of a condition may take when compiled, and its cache of
+/// Bytes that one regular expression of a configuration may take when compiled, and its cache of
 /// states as much again. 1 MiB: `\w{1000}` and its like are refused when the file is read.
 pub const PATTERN_BYTES: usize = 1 << 20;
 

@@ -37,7 +37,7 @@ pub const KIND: Kind = Kind {
         class: Class::Processor,
         name: "resource",
         aliases: &[],
-        about: "sets, deletes, hashes and converts attributes of resources",
+        about: "sets, deletes, hashes, extracts and converts attributes of resources",
         sample: SAMPLE,
         signals: &["traces", "metrics", "logs"],
         keys: KEYS,

@@ -17,8 +17,8 @@ pub const KEYS: &[Key] = &[
         "action",
         &["insert", "update", "upsert", "delete", "hash", "extract", "convert"],
         "",
-        "what to do: set where it is absent, where it is present, in both cases; delete; replace \
-         by the SHA-256; set the named groups of `pattern`; convert to `converted_type`",
+        "set where it is absent, where it is present, in both cases; delete; replace by the \
+         SHA-256; set the named groups of `pattern`; convert to `converted_type`",
     )
     .required(),
     Key::text("key", "", "the attribute"),

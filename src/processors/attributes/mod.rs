@@ -25,7 +25,7 @@ const KEYS: &[Key] = &[
     Key::optional_object("exclude", selection::KEYS, "items that match this are not changed"),
 ];
 
-const SAMPLE: &str = r#"# in this order: insert, update, upsert, delete, hash (SHA-256), extract, convert
+const SAMPLE: &str = r#"# insert, update, upsert, delete, hash (SHA-256), extract, convert; in this order
 actions:
   - {action: insert, key: tenant, from_attribute: app.tenant, default_value: none}
   - {action: hash, key: user.email}
@@ -47,7 +47,7 @@ pub const KIND: Kind = Kind {
         class: Class::Processor,
         name: "attributes",
         aliases: &[],
-        about: "sets, deletes, hashes, extracts and converts attributes of spans, records and points",
+        about: "sets, deletes, hashes, extracts and converts attributes of items",
         sample: SAMPLE,
         signals: &["traces", "metrics", "logs"],
         keys: KEYS,

@@ -167,7 +167,8 @@ fn convert_leaves_alone_what_it_cannot_convert() {
 fn each_action_sees_what_those_before_have_made() {
     check(
         "{key: b, action: insert, from_attribute: a}, {key: a, action: delete}, \
-         {key: b, action: convert, converted_type: int}, {key: c, action: upsert, from_attribute: b}",
+         {key: b, action: convert, converted_type: int}, \
+         {key: c, action: upsert, from_attribute: b}",
         "a=\"5\"",
         "b=5 c=5",
     );
@@ -294,18 +295,19 @@ fn every_mistake_in_actions_is_reported_with_its_place() {
             "yaml::5:3: actions[3]: delete needs the `key` of an attribute or a `pattern` of keys",
             "yaml::6:35: actions[4]::value: delete does not use it; it takes pattern",
             "yaml::7:27: actions[5]::pattern: bad regular expression: unclosed group",
-            "yaml::8:3: actions[6]: extract needs a `pattern` whose named groups are the keys to set",
-            "yaml::9:38: actions[7]::pattern: one of its groups has no name; write (?P<key>…) around \
-             what to take and (?:…) around the rest",
+            "yaml::8:3: actions[6]: extract needs a `pattern` whose named groups are the keys to \
+             set",
+            "yaml::9:38: actions[7]::pattern: one of its groups has no name; write (?P<key>…) \
+             around what to take and (?:…) around the rest",
             "yaml::10:38: actions[8]::pattern: it has no named group; write (?P<key>…) around what \
              to take",
             "yaml::11:3: actions[9]: convert needs a `converted_type`: int, double or string",
             "yaml::12:45: actions[10]::converted_type: found \"bool\"; write one of int, double, \
              string",
-            "yaml::13:12: actions[11]::action: found \"rename\"; write one of insert, update, upsert, \
-             delete, hash, extract, convert",
-            "yaml::14:3: actions[12]::action: must be set: what to do: set where it is absent, where \
-             it is present, in both cases; delete; replace by the SHA-256; set the named groups of \
+            "yaml::13:12: actions[11]::action: found \"rename\"; write one of insert, update, \
+             upsert, delete, hash, extract, convert",
+            "yaml::14:3: actions[12]::action: must be set: set where it is absent, where it is \
+             present, in both cases; delete; replace by the SHA-256; set the named groups of \
              `pattern`; convert to `converted_type`",
             "yaml::15:28: actions[13]::from_context: is not supported here: what a request carries \
              beside its data (headers, authentication, the client's address) does not travel with \

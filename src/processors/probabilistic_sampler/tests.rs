@@ -376,7 +376,8 @@ fn every_mistake_is_reported_with_its_place() {
     let refused = |yaml: &str| section("probabilistic_sampler", yaml).expect_err(yaml);
     assert_eq!(
         refused(
-            "{sampling_percentage: -1, mode: fast, sampling_precision: 15, attribute_source: record}"
+            "{sampling_percentage: -1, mode: fast, sampling_precision: 15, \
+             attribute_source: record}"
         ),
         "yaml::1:23: sampling_percentage: found -1; write a number of at least 0\n\
          yaml::1:33: mode: found \"fast\"; write one of hash_seed, proportional, equalizing\n\

@@ -109,7 +109,8 @@ fn check_signals(
     if fine && !of_processor.iter().any(|signal| possible(&signal)) {
         let names = names.join(", ");
         let text = format!(
-            "no signal has all of {names}, so nothing can match; write one processor for each signal"
+            "no signal has all of {names}, so nothing can match; write one processor for each \
+             signal"
         );
         section.error(problems, "", text);
     }

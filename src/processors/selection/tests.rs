@@ -166,10 +166,11 @@ exclude:
              class",
             "yaml::6:22: include::libraries[0]::name: bad regular expression: unclosed character \
              class",
-            "yaml::6:47: include::libraries[1]::version: found 1.2; put quotes around it to make it \
-             a text",
-            "yaml::9:15: exclude::span_kinds[1]: found \"server\"; write one of SPAN_KIND_INTERNAL, \
-             SPAN_KIND_SERVER, SPAN_KIND_CLIENT, SPAN_KIND_PRODUCER, SPAN_KIND_CONSUMER",
+            "yaml::6:47: include::libraries[1]::version: found 1.2; put quotes around it to make \
+             it a text",
+            "yaml::9:15: exclude::span_kinds[1]: found \"server\"; write one of \
+             SPAN_KIND_INTERNAL, SPAN_KIND_SERVER, SPAN_KIND_CLIENT, SPAN_KIND_PRODUCER, \
+             SPAN_KIND_CONSUMER",
         ],
     );
     refused(
@@ -187,10 +188,8 @@ exclude:
         "attributes",
         "{actions: [{action: delete, key: a}], include: {match_type: strict, span_names: [x], \
          log_bodies: [x]}}",
-        &[
-            "yaml::1:39: include: no signal has all of span_names, log_bodies, so nothing can match; \
-           write one processor for each signal",
-        ],
+        &["yaml::1:39: include: no signal has all of span_names, log_bodies, so nothing can \
+             match; write one processor for each signal"],
     );
     refused(
         "span",
