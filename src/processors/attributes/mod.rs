@@ -25,7 +25,7 @@ const KEYS: &[Key] = &[
     Key::optional_object("exclude", selection::KEYS, "items that match this are not changed"),
 ];
 
-const SAMPLE: &str = r#"# insert, update, upsert, delete, hash (SHA-256), extract, convert; in this order
+const SAMPLE: &str = r#"# in this order; hash is SHA-256
 actions:
   - {action: insert, key: tenant, from_attribute: app.tenant, default_value: none}
   - {action: hash, key: user.email}

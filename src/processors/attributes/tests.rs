@@ -155,6 +155,7 @@ fn convert_leaves_alone_what_it_cannot_convert() {
     check(string, "a=1e-7", "a=\"1e-7\"");
     check(string, "a=100000.0", "a=\"100000\"");
     check(string, "a=true", "a=\"true\"");
+    check(string, "a=null", "a=\"\"");
     check(
         string,
         "a=[1,\"x\",{\"b\":null,\"a\":0x0a}]",
