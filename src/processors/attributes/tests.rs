@@ -1,7 +1,12 @@
 //! Actions as a table, on spans, log records and data points; what is selected; mistakes.
 
-use super::super::tests::{Bench, section};
-use crate::batch::Signal;
+use super::super::tests::{Bench, request, section};
+use super::super::{Built, LIST, Out, Setup};
+use crate::batch::{Batch, Signal};
+use crate::limits;
+use crate::moment::Moment;
+use crate::receipt::{Receipt, Receipts};
+use crate::telemetry::Registry;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -13,6 +18,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics, Sum, Summary};
 use prost::Message;
+use std::sync::{Arc, Mutex};
 
 /// Asserts what actions make of attributes, on a span and on a log record. Nothing around the
 /// attributes changes, and nothing at all if they stay.
@@ -200,6 +206,34 @@ fn fields_that_nobody_knows_stay() {
     let after = Bench::new(Signal::Traces, "attributes", yaml).pass(Bytes::from(request));
     let attribute = [0x4a, 10, 0x0a, 1, b'k', 0x12, 3, 0x0a, 1, b'x', 0x48, 5];
     assert_eq!(after, wrap(&wrap(&wrap(&attribute, 0x12), 0x12), 0x0a));
+}
+
+#[test]
+fn what_grows_beyond_its_bound_is_refused_as_too_large() {
+    let items = 1 + (limits::ADDED_BYTES >> 20);
+    let value = "x".repeat(1 << 20);
+    let yaml = format!("actions: [{{key: a, action: insert, value: {value}}}]");
+    let section = section("attributes", &yaml).unwrap();
+    let kind = LIST.iter().find(|kind| kind.component.name == "attributes").unwrap();
+    let registry = Registry::default();
+    let signal = Signal::Traces;
+    let setup = Setup { id: "attributes/x", pipeline: "traces", signal, registry: &registry };
+    let Built::Stateless(processor) = (kind.build)(&section, &setup) else {
+        panic!("it has no state")
+    };
+    for (items, code) in [(1, None), (items, Some(413))] {
+        let bytes = request(&"span 1/1\n".repeat(items));
+        let mut batch = Batch::parse(signal, bytes, Moment::default()).unwrap();
+        let told = Arc::new(Mutex::new(None));
+        let teller = told.clone();
+        batch.receipts =
+            Receipts::from(Receipt::new(move |verdict| *teller.lock().unwrap() = Some(verdict)));
+        let mut out = Out::default();
+        processor.process(batch, Moment::default(), &mut out);
+        assert_eq!(out.take().len(), usize::from(code.is_none()));
+        let told = told.lock().unwrap().take();
+        assert_eq!(told.filter(|_| code.is_some()).map(|verdict| verdict.http()), code);
+    }
 }
 
 fn pair(key: &str, value: i64) -> KeyValue {
