@@ -212,10 +212,22 @@ pub const CONDITION_NESTING: usize = 64;
 /// the tree; a list of alternatives longer than this is several conditions.
 pub const CONDITION_PARTS: usize = 1024;
 
-/// Bytes that one regular expression of a condition may take when compiled, and its cache of
+/// Bytes that one regular expression of a configuration may take when compiled, and its cache of
 /// states as much again. 1 MiB: `\w{1000}` and its like are refused when the file is read.
 pub const PATTERN_BYTES: usize = 1 << 20;
 
+/// Named groups of one pattern that takes attributes out of a text: each may copy the whole of it.
+pub const PATTERN_GROUPS: usize = 32;
+
+/// Bytes that one processor may add to one request; beyond it the request is refused as too large.
+/// 128 MiB: what is configured on purpose adds a few hundred bytes per item, and a client may send
+/// half a million empty ones.
+pub const ADDED_BYTES: usize = 128 << 20;
+
+const _: () = assert!(
+    ADDED_BYTES + 2 * REQUEST_BYTES < u32::MAX as usize,
+    "edits address what they add by 32 bits, and the bound is looked at after each value"
+);
 const _: () = assert!(INFLIGHT_BYTES >= REQUEST_BYTES, "one largest request must be admissible");
 const _: () = assert!(REQUEST_BYTES < u32::MAX as usize, "edits address a request by 32 bits");
 const _: () = assert!(REQUEST_ELEMENTS >= REQUEST_ITEMS, "every item is an element");
