@@ -144,6 +144,33 @@ pub const LOG_PAUSE: Duration = Duration::from_secs(30);
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 
+/// Time without spans after which a trace leaves its window, and time after its first span at which
+/// it does, in the configuration's notation. SDKs export every 5 s and most calls end within that;
+/// whoever calls slower tools sets both. Keys `trace_window.idle` and `.wait`.
+pub const WINDOW_IDLE: &str = "2s";
+pub const WINDOW_WAIT: &str = "15s";
+
+/// MiB that a window takes. At 1 KiB a span 60,000 spans: 10 s of a busy sidecar. Key
+/// `trace_window.limit_mib`; metric `otelcol_processor_groupbytrace_traces_evicted`, as for the
+/// next two.
+pub const WINDOW_MIB: i64 = 64;
+
+/// Traces and spans that a window holds. The first is the Collector's; with its default memory the
+/// bound of bytes comes first. Keys `trace_window.num_traces` and `.limit_spans`.
+pub const WINDOW_TRACES: i64 = 1_000_000;
+pub const WINDOW_SPANS: i64 = 1_000_000;
+
+/// Traces that are remembered as left, 128 bytes each, in one eighth of the window's memory at
+/// most. Key `trace_window.limit_released`; metric `spanloom_trace_window_forgotten_traces`.
+pub const WINDOW_RELEASED: i64 = 100_000;
+
+/// Traces leave at multiples of this time, so that they leave together: nobody sees a tenth of a
+/// second, and an exporter sees ten batches a second.
+pub const WINDOW_TICK: Duration = Duration::from_millis(100);
+
+/// Bytes that leave a window at once for being due. What leaves exists twice for a moment.
+pub const WINDOW_PORTION: usize = 4 << 20;
+
 /// Members of one W3C baggage that are read. 64 is what everyone must propagate, by the
 /// specification. Metric `spanloom_baggage_rejected_members`.
 pub const BAGGAGE_MEMBERS: usize = 64;

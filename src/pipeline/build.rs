@@ -79,8 +79,20 @@ impl Graph {
             receiver.done.await;
         }
         self.entries.iter().for_each(|entry| entry.close());
-        for task in self.tasks {
-            let _ = task.await;
+        let ended = async {
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        // What a pipeline's task still holds waits for room in the queues, but not for ever.
+        let patience = async {
+            tokio::time::sleep(limits::DRAIN_TIME).await;
+            self.stop_waiting.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = ended => {}
+            () = patience => {}
         }
         self.stop_waiting.cancel();
         let mut draining = JoinSet::new();
