@@ -191,8 +191,18 @@ pub const BAGGAGE_VALUE_BYTES: i64 = 256;
 pub const BAGGAGE_TRACES: i64 = 50_000;
 pub const BAGGAGE_MIB: i64 = 16;
 
-/// Items that wait within a batch for values that stand further behind in it: 48 bytes each.
-pub const BAGGAGE_WAITING_ITEMS: usize = 4096;
+/// Spans of one trace whose values are remembered, where they are not the root's: 18 bytes each and
+/// their values. Metric `spanloom_baggage_rejected_members`, as for the next.
+pub const BAGGAGE_SPANS: usize = 10_000;
+
+/// Different values that are promoted within `baggage.ttl`, 18 bytes each: no deployment serves so
+/// many users at once, and what makes up a value per request is no identifier. Key
+/// `baggage.limit_values`.
+pub const BAGGAGE_VALUES: i64 = 500_000;
+
+/// Items that wait within a batch for values that stand further behind in it: 96 bytes each. Far
+/// above any trace's.
+pub const BAGGAGE_WAITING_ITEMS: usize = 1 << 17;
 
 /// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
 /// `spanloom_orphans_forgotten_traces`.

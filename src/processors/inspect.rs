@@ -37,6 +37,7 @@ pub trait Inspector: Send {
 pub struct Item<'a> {
     pub signal: Signal,
     /// What it stands in, and where.
+    pub resource_group: Message<'a>,
     pub scope_group: Message<'a>,
     pub field: Field<'a>,
     pub message: Message<'a>,
@@ -91,6 +92,7 @@ impl<'a> Item<'a> {
         let nowhere = Message { bytes: &[], start: 0 };
         Item {
             signal,
+            resource_group: nowhere,
             scope_group: nowhere,
             field: Field { number: 0, value: Value::Len(&[]), at: 0, end: 0 },
             message: nowhere,
@@ -220,6 +222,7 @@ impl<'i> Inspection<'i> {
     fn walk(&mut self, batch: &Batch, now: Moment, shape: &Shape) {
         let mut item = Item::new(batch.signal());
         for group in batch.request().resource_groups() {
+            item.resource_group = group.0;
             for scope_group in group.scope_groups() {
                 for field in scope_group.item_fields() {
                     item.read(scope_group.0, field, shape, &self.keys);
