@@ -318,9 +318,6 @@ impl Window {
         self.meters.released(&trace, cause, held);
         self.left.update(trace.id, now, |()| {});
         self.leaving.add(trace.pieces, &self.held.headers);
-        if self.leaving.len >= limits::EXPORT_BYTES {
-            self.send(now, out);
-        }
     }
 
     /// Sends off what is about to leave.
@@ -365,9 +362,10 @@ fn header<'a>(
 }
 
 impl Leaving {
-    /// Whether a trace of `size` bytes with all around it still fits one request.
+    /// Whether a trace of `size` bytes with all around it still fits one export request, with what
+    /// processors behind may add to it.
     fn fits(&self, size: usize) -> bool {
-        self.len + self.around + size <= limits::REQUEST_BYTES
+        self.len + self.around + size <= limits::EXPORT_BYTES / 4 * 3
     }
 
     fn add(&mut self, pieces: impl IntoIterator<Item = Piece>, headers: &Headers) {

@@ -250,7 +250,7 @@ fn traces_that_leave_together_are_one_batch_up_to_a_size_and_no_trace_is_cut() {
         }
     }
     let left = bench.wait(3000);
-    assert_eq!(left.len(), 5, "of a portion four of 1 MiB and what fills them; then the rest");
+    assert_eq!(left.len(), 8, "each of two traces, for three would be more than 3/4 MiB");
     for trace in 0x101..=0x110 {
         let with: Vec<_> =
             left.iter().map(|b| b.matches(&format!("span {trace:x}/")).count()).collect();
