@@ -1,4 +1,4 @@
-//! What receivers and exporters share of HTTP and gRPC, without a socket.
+//! What receivers and exporters share of HTTP, gRPC and telemetry files, without a socket.
 //!
 //! Every function here takes bytes or header text from the other side, who may be hostile: none
 //! panics, and none allocates more than it is allowed to. The codes themselves, and what they mean
@@ -10,6 +10,7 @@ pub mod compress;
 pub mod grpc;
 pub mod http;
 pub mod media;
+pub mod record;
 
 pub use compress::{Encoding, Inflate};
 pub use grpc::Status;
