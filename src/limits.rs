@@ -171,6 +171,36 @@ pub const TRACE_TTL: &str = "10m";
 /// that. Key `orphans.settle`.
 pub const ORPHAN_SETTLE: &str = "15s";
 
+/// Bytes of one record of a telemetry file: a line, or a message with its length. As for requests,
+/// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
+pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
+
+/// Bytes of records of a file that are read, and handed to the pipelines, as one batch.
+pub const FILE_BATCH_BYTES: usize = 1 << 20;
+
+/// Batches of one receiver of files that wait for their verdict at once: enough to keep a batching
+/// processor busy, and 16 MiB of the room that receivers share while a backend is away.
+pub const FILE_BATCHES: usize = 16;
+
+/// Longest wait of a receiver of files before it offers once more what was not taken.
+pub const FILE_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Files that one receiver follows at once, each an open file; as many as in the Collector.
+pub const FOLLOWED_FILES: usize = 1024;
+
+/// How long a file that was renamed or deleted is still read after its last growth: its writer may
+/// not have noticed yet.
+pub const FILE_GONE_TIME: Duration = Duration::from_secs(30);
+
+/// Directory entries that one pattern of a receiver of files looks at in one go.
+pub const GLOB_ENTRIES: usize = 100_000;
+
+/// Levels of directories below the fixed part of a pattern with `**`.
+pub const GLOB_DEPTH: usize = 16;
+
+/// Bad records of one receiver of files that the log names; more are only counted.
+pub const BAD_RECORDS_NAMED: usize = 100;
+
 /// Bytes of one configuration source (a file, a variable, a `${file:...}`). 4 MiB: a hand-written
 /// file is under 100 KiB, and whoever points `--config` at a log file gets a sentence, not a
 /// process out of memory.

@@ -11,10 +11,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 
+mod nop;
 mod otlp;
+mod otlp_json_file;
 
 /// All receivers, in reading order.
-pub const LIST: &[Kind] = &[otlp::KIND];
+pub const LIST: &[Kind] = &[otlp::KIND, otlp_json_file::KIND, nop::KIND];
 
 /// A type of receiver: its entry in the catalogue, and how to start one.
 pub struct Kind {
