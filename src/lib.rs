@@ -20,6 +20,7 @@ pub mod transport;
 pub mod intake;
 pub mod web;
 
+pub mod connectors;
 pub mod exporters;
 pub mod extensions;
 pub mod processors;

@@ -150,7 +150,7 @@ fn convert(
         Kind::Duration => time(node),
         Kind::Endpoint => endpoint(node, key),
         Kind::Choice(choices) => choice(node, choices),
-        Kind::ListOfText => list(node, path, problems).map(Setting::List),
+        Kind::ListOfText | Kind::Pipelines => list(node, path, problems).map(Setting::List),
         Kind::MapOfText => Ok(Setting::Map(map(node, path, false, problems)?)),
         Kind::MapOfSecret => {
             let pairs = map(node, path, true, problems)?;

@@ -31,6 +31,7 @@ pub mod parse;
 mod pipelines;
 pub mod print;
 pub mod problem;
+mod routes;
 pub mod schema;
 pub mod secret;
 pub mod section;

@@ -3,14 +3,14 @@
 use super::catalog::kind_of;
 use super::chain::{Chain, Link};
 use super::entry::{Entry, Fork, Leading, Next};
-use super::exits::Exits;
+use super::exits::{Exit, Exits, Junction};
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::processors::Built;
 use crate::telemetry::Registry;
-use crate::{exporters, limits, processors, receivers};
+use crate::{connectors, exporters, limits, processors, receivers};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -21,10 +21,20 @@ use tokio_util::sync::CancellationToken;
 pub struct Graph {
     receivers: Vec<receivers::Running>,
     stop_receiving: CancellationToken,
-    entries: Vec<Arc<Entry>>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Each stands behind those that it feeds.
+    stages: Vec<Stage>,
     deliveries: Vec<Arc<Delivery>>,
     stop_waiting: CancellationToken,
+}
+
+/// A running pipeline.
+struct Stage {
+    id: ComponentId,
+    /// Pipelines between it and the exporters, itself included.
+    height: usize,
+    entry: Arc<Entry>,
+    /// Runs if any processor holds state.
+    task: Option<JoinHandle<()>>,
 }
 
 /// An open listener: what speaks there, and its address.
@@ -39,22 +49,17 @@ impl Graph {
         let mut graph = Graph {
             receivers: vec![],
             stop_receiving: CancellationToken::new(),
-            entries: vec![],
-            tasks: vec![],
+            stages: vec![],
             deliveries: vec![],
             stop_waiting: CancellationToken::new(),
         };
-        let exits = graph.start_exporters(document, registry, &mut errors);
-        for pipeline in &document.pipelines {
-            let ids = pipeline.exporters.iter();
-            let found = ids.filter_map(|id| exits.iter().find(|(of, _)| of == id));
-            let exits = Exits(found.map(|(_, delivery)| delivery.clone()).collect());
-            let entry = graph.start_pipeline(document, pipeline, exits, registry);
-            graph.entries.push(entry);
+        let deliveries = graph.start_exporters(document, registry, &mut errors);
+        graph.start_pipelines(document, &deliveries, registry);
+        if !errors.is_empty() {
+            // Receivers are started to hear what is wrong with them too, and end at once.
+            graph.stop_receiving.cancel();
         }
-        if errors.is_empty() {
-            graph.start_receivers(document, registry, &mut errors).await;
-        }
+        graph.start_receivers(document, registry, &mut errors).await;
         if errors.is_empty() {
             return Ok(graph);
         }
@@ -69,19 +74,26 @@ impl Graph {
 
     /// Whether a pipeline's task has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
-        self.tasks.iter().any(JoinHandle::is_finished)
+        self.stages.iter().filter_map(|stage| stage.task.as_ref()).any(JoinHandle::is_finished)
     }
 
-    /// Takes everything down in the order of flow: no new requests, then what is held, then what
-    /// is queued. Every step is bounded by the deliveries' own drain time.
-    pub async fn drain(self) {
+    /// Takes everything down in the order of flow: no new requests, then what is held, pipelines
+    /// before those that they feed, then what is queued. Every step is bounded by the deliveries'
+    /// own drain time.
+    pub async fn drain(mut self) {
         self.stop_receiving.cancel();
         for receiver in self.receivers {
             receiver.done.await;
         }
-        self.entries.iter().for_each(|entry| entry.close());
-        for task in self.tasks {
-            let _ = task.await;
+        let highest = self.stages.iter().map(|stage| stage.height).max().unwrap_or_default();
+        for height in (0..=highest).rev() {
+            let stages = || self.stages.iter().filter(|stage| stage.height == height);
+            stages().for_each(|stage| stage.entry.close());
+            for stage in self.stages.iter_mut().filter(|stage| stage.height == height) {
+                if let Some(task) = stage.task.take() {
+                    let _ = task.await;
+                }
+            }
         }
         self.stop_waiting.cancel();
         let mut draining = JoinSet::new();
@@ -118,40 +130,80 @@ impl Graph {
         started
     }
 
-    /// The pipeline's entry; its task runs if any processor holds state.
-    fn start_pipeline(
+    /// Starts the pipelines, each once those are running that it feeds: the configuration has no
+    /// pipeline that feeds itself.
+    fn start_pipelines(
         &mut self,
         document: &Document,
-        pipeline: &Pipeline,
-        exits: Exits,
+        deliveries: &[(ComponentId, Arc<Delivery>)],
         registry: &Registry,
-    ) -> Arc<Entry> {
-        let mut leading = vec![];
-        let mut chain = Chain::default();
-        for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
-            let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
-            let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
-            let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
-            let setup = processors::Setup { id, pipeline, signal, registry };
-            let labels = [("processor", id), ("otel_signal", signal.name())];
-            let incoming = "otelcol_processor_incoming_items";
-            let outgoing = "otelcol_processor_outgoing_items";
-            let incoming = registry.counter(incoming, "items that came in", &labels);
-            let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-            match (kind.build)(&configured.section, &setup) {
-                Built::Stateful(processor) => chain.push(Link { incoming, outgoing, processor }),
-                Built::Stateless(processor) => {
-                    let link = Leading { incoming, outgoing, processor };
-                    if chain.is_empty() { leading.push(link) } else { chain.push(link.into()) }
-                }
+    ) {
+        let mut junctions = vec![];
+        let mut waiting: Vec<&Pipeline> = document.pipelines.iter().collect();
+        while !waiting.is_empty() {
+            let left = waiting.len();
+            waiting.retain(|pipeline| {
+                let Some(height) = self.height(document, pipeline) else { return true };
+                let ids = pipeline.exporters.iter();
+                let exits = ids.filter_map(|id| {
+                    let delivery = deliveries.iter().find(|(of, _)| of == id);
+                    let delivery = delivery.map(|(_, delivery)| Exit::Delivery(delivery.clone()));
+                    delivery.or_else(|| {
+                        let signal = signal(pipeline)?;
+                        let junction =
+                            self.junction(document, id, signal, registry, &mut junctions);
+                        junction.map(Exit::Junction)
+                    })
+                });
+                let exits = Exits(exits.collect());
+                let (entry, task) = start_pipeline(document, pipeline, exits, registry);
+                self.stages.push(Stage { id: pipeline.id.clone(), height, entry, task });
+                false
+            });
+            if waiting.len() == left {
+                return;
             }
         }
-        if chain.is_empty() {
-            return Arc::new(Entry { leading, next: Next::Exits(exits) });
+    }
+
+    /// How high `pipeline` stands; `None` while one that it feeds is not running.
+    fn height(&self, document: &Document, pipeline: &Pipeline) -> Option<usize> {
+        let mut height = 1;
+        for fed in fed(document, &pipeline.exporters, pipeline.signal) {
+            height = height.max(self.stage(&fed.id)?.height + 1);
         }
-        let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
-        self.tasks.push(spawn(chain.run(input, exits)));
-        Arc::new(Entry { leading, next: Next::Chain(Mutex::new(Some(sender))) })
+        Some(height)
+    }
+
+    fn stage(&self, id: &ComponentId) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.id == *id)
+    }
+
+    /// The connector `id` for `signal`, one for all pipelines that end in it.
+    fn junction(
+        &self,
+        document: &Document,
+        id: &ComponentId,
+        signal: Signal,
+        registry: &Registry,
+        built: &mut Vec<(ComponentId, Signal, Arc<Junction>)>,
+    ) -> Option<Arc<Junction>> {
+        let known = built.iter().find(|(of, for_signal, _)| of == id && *for_signal == signal);
+        if let Some((.., junction)) = known {
+            return Some(junction.clone());
+        }
+        let configured = document.connectors.iter().find(|configured| configured.id == *id)?;
+        let kind = kind_of(connectors::LIST, configured.component, |kind| &kind.component)?;
+        let fed: Vec<&Stage> = fed(document, std::slice::from_ref(id), signal.name())
+            .filter_map(|pipeline| self.stage(&pipeline.id))
+            .collect();
+        let pipelines: Vec<&str> = fed.iter().map(|stage| stage.id.as_str()).collect();
+        let setup = connectors::Setup { id: id.as_str(), signal, pipelines: &pipelines, registry };
+        let connector = (kind.build)(&configured.section, &setup);
+        let pipelines = fed.iter().map(|stage| stage.entry.clone()).collect();
+        let junction = Arc::new(Junction { connector, pipelines });
+        built.push((id.clone(), signal, junction.clone()));
+        Some(junction)
     }
 
     async fn start_receivers(
@@ -185,17 +237,67 @@ impl Graph {
         configured: &Configured,
         of: Signal,
     ) -> Option<Arc<dyn Consumer>> {
-        let pipelines = document.pipelines.iter().zip(&self.entries);
-        let fed = pipelines.filter(|(pipeline, _)| {
+        let fed = document.pipelines.iter().filter(|pipeline| {
             signal(pipeline) == Some(of) && pipeline.receivers.contains(&configured.id)
         });
-        let mut entries: Vec<Arc<Entry>> = fed.map(|(_, entry)| entry.clone()).collect();
+        let entries = fed.filter_map(|pipeline| self.stage(&pipeline.id));
+        let mut entries: Vec<Arc<Entry>> = entries.map(|stage| stage.entry.clone()).collect();
         match entries.len() {
             0 => None,
             1 => entries.pop().map(|entry| entry as Arc<dyn Consumer>),
             _ => Some(Arc::new(Fork(entries))),
         }
     }
+}
+
+/// The pipeline's entry, and its task if any processor holds state.
+fn start_pipeline(
+    document: &Document,
+    pipeline: &Pipeline,
+    exits: Exits,
+    registry: &Registry,
+) -> (Arc<Entry>, Option<JoinHandle<()>>) {
+    let mut leading = vec![];
+    let mut chain = Chain::default();
+    for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
+        let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
+        let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
+        let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
+        let setup = processors::Setup { id, pipeline, signal, registry };
+        let labels = [("processor", id), ("otel_signal", signal.name())];
+        let incoming = "otelcol_processor_incoming_items";
+        let outgoing = "otelcol_processor_outgoing_items";
+        let incoming = registry.counter(incoming, "items that came in", &labels);
+        let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
+        match (kind.build)(&configured.section, &setup) {
+            Built::Stateful(processor) => chain.push(Link { incoming, outgoing, processor }),
+            Built::Stateless(processor) => {
+                let link = Leading { incoming, outgoing, processor };
+                if chain.is_empty() { leading.push(link) } else { chain.push(link.into()) }
+            }
+        }
+    }
+    if chain.is_empty() {
+        return (Arc::new(Entry { leading, next: Next::Exits(exits) }), None);
+    }
+    let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
+    let task = spawn(chain.run(input, exits));
+    (Arc::new(Entry { leading, next: Next::Chain(Mutex::new(Some(sender))) }), Some(task))
+}
+
+/// The pipelines of `signal` that begin with one of the connectors `ids`.
+fn fed<'a>(
+    document: &'a Document,
+    ids: &'a [ComponentId],
+    signal: &'a str,
+) -> impl Iterator<Item = &'a Pipeline> {
+    document.pipelines.iter().filter(move |pipeline| {
+        let begins = |id: &ComponentId| {
+            document.connectors.iter().any(|connector| connector.id == *id)
+                && pipeline.receivers.contains(id)
+        };
+        pipeline.signal == signal && ids.iter().any(begins)
+    })
 }
 
 /// The components of `all` that some pipeline refers to.

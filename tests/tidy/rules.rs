@@ -27,6 +27,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("receivers", 9),
     ("processors", 9),
     ("exporters", 9),
+    ("connectors", 9),
     ("extensions", 9),
     ("delivery", 10),
     ("pipeline", 11),
@@ -38,6 +39,7 @@ pub const LAYERS: &[(&str, u8)] = &[
 const ABSENT: &[(&str, &[&str])] = &[
     ("otlp", &["tokio::", "serde::", "hyper::", "tracing::", "prost::"]),
     ("processors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
+    ("connectors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
 ];
 
 fn absent(room: &str) -> &'static [&'static str] {

@@ -47,7 +47,7 @@ pub(super) fn open(content: &Bytes, wanted: &[Signal], now: Moment) -> Result<Ve
 
 /// Whether `line` is a whole request.
 pub(super) fn is_whole(line: &Bytes) -> bool {
-    open(line, &Signal::ALL, Moment::default()).is_ok()
+    line.trim_ascii_start().starts_with(b"{") && open(line, &Signal::ALL, Moment::default()).is_ok()
 }
 
 /// The signals that the keys of a JSON record name.
