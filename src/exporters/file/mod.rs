@@ -8,7 +8,8 @@
 //!
 //! What is ours beside `fsync`: new files are readable by their owner alone; records are whole or
 //! not there at all; `append` goes together with `compression` and `rotation`; a file that the
-//! process has begun is not emptied by a reload; a file that was moved away is begun anew.
+//! process has begun is not emptied by a reload, and none by a configuration that does not start; a
+//! file that was moved away is begun anew.
 //!
 //! Absent: a file for each value of a resource attribute, other encodings, local time in names.
 
@@ -48,7 +49,7 @@ pub const KIND: Kind = Kind {
 const SAMPLE: &str = "\
 path: traces.jsonl
 format: json              # one request per line; proto: length-prefixed messages
-append: true              # false empties the file at start
+append: true              # false empties the file before the first record
 # compression: zstd       # each message by itself, length-prefixed
 # fsync: true             # answer clients when the disk has it, not only the system
 # create_directory: true
@@ -72,7 +73,7 @@ const KEYS: &[Key] = &[
     Key::text("path", "", "the file").required(),
     Key::choice("format", &["json", "proto"], "json", "JSON lines, or length-prefixed protobuf"),
     Key::choice("compression", &["none", "zstd"], "none", "of each message, length-prefixed then"),
-    Key::bool("append", false, "continue a file that is there; else it is emptied at start"),
+    Key::bool("append", false, "continue a file that is there; else it is emptied first"),
     Key::optional_object("rotation", ROTATION, "put full files aside; a file there is continued"),
     Key::bool("fsync", false, "answer clients only when the disk has their data"),
     Key::bool("create_directory", false, "create the directory of the file"),

@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tracing::{info, warn};
 
@@ -39,6 +40,8 @@ impl Settings {
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) settings: Settings,
+    /// Whether this process has written to the file.
+    begun: Arc<AtomicBool>,
     state: Mutex<State>,
 }
 
@@ -53,11 +56,22 @@ struct State {
     len: u64,
     /// Whether something stands behind it.
     torn: bool,
+    /// Whether what stands there goes with the first record: a configuration that does not start
+    /// has emptied nothing.
+    stale: bool,
 }
 
-/// The files that this process has written to, by where they really are. Exporters of one path
-/// share one output, and a file that was begun is not emptied by a reload.
-static OUTPUTS: Mutex<Vec<(PathBuf, Weak<Output>)>> = Mutex::new(vec![]);
+/// A file that this process has opened.
+struct Known {
+    /// Where it really is.
+    place: PathBuf,
+    output: Weak<Output>,
+    begun: Arc<AtomicBool>,
+}
+
+/// The files that this process has opened. Exporters of one path share one output, and a file that
+/// was begun is not emptied by a reload.
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(vec![]);
 
 impl Output {
     /// Opens the file. The error is the sentence of an operator.
@@ -70,22 +84,24 @@ impl Output {
             made.map_err(|error| sentence(parent, &error))?;
         }
         let place = real(&settings.path).map_err(failed)?;
-        let mut outputs = OUTPUTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = outputs.iter().position(|(path, _)| *path == place);
-        let begun = known.and_then(|at| outputs.get(at)).map(|(_, output)| output.upgrade());
-        if let Some(Some(output)) = &begun {
+        let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter_mut().find(|known| known.place == place);
+        if let Some(output) = known.as_ref().and_then(|known| known.output.upgrade()) {
             if output.settings == settings {
-                return Ok(output.clone());
+                return Ok(output);
             }
             let path = settings.path.display();
             return Err(format!("{path} is written by another exporter with other keys; use two"));
         }
-        let keep = settings.append || settings.rotation.is_some() || begun.is_some();
+        let begun = known.as_ref().map(|known| known.begun.clone()).unwrap_or_default();
+        let keep = settings.append || settings.rotation.is_some() || begun.load(Ordering::Relaxed);
         let state = State::open(&settings.path, settings.form(), keep).map_err(failed)?;
-        let output = Arc::new(Output { settings, state: Mutex::new(state) });
-        match known.and_then(|at| outputs.get_mut(at)) {
-            Some((_, weak)) => *weak = Arc::downgrade(&output),
-            None => outputs.push((place, Arc::downgrade(&output))),
+        let output = Output { settings, begun: begun.clone(), state: Mutex::new(state) };
+        let output = Arc::new(output);
+        let weak = Arc::downgrade(&output);
+        match known {
+            Some(known) => known.output = weak,
+            None => all.push(Known { place, output: weak, begun }),
         }
         Ok(output)
     }
@@ -105,6 +121,13 @@ impl Output {
             put_aside(&settings.path, rotation, millis)?;
             *state = State::open(&settings.path, settings.form(), true)?;
         }
+        if state.stale {
+            let (path, bytes) = (settings.path.display(), state.len);
+            warn!(%path, bytes, "emptied; append: true continues a file");
+            state.file.set_len(0)?;
+            (state.len, state.stale) = (0, false);
+        }
+        self.begun.store(true, Ordering::Relaxed);
         state.write(record)?;
         if settings.fsync && state.is_file {
             state.file.sync_data()?;
@@ -124,14 +147,11 @@ impl State {
         let mut file = file?;
         let now = file.metadata()?;
         let (is_file, mut len) = (now.is_file(), now.len());
-        if is_file && !keep && len > 0 {
-            warn!(path = %path.display(), bytes = len, "emptied; append: true continues a file");
-            file.set_len(0)?;
-            len = 0;
-        } else if is_file && len > 0 {
+        let stale = is_file && !keep && len > 0;
+        if is_file && keep && len > 0 {
             len = mend(&mut file, path, form, len)?;
         }
-        Ok(State { file, id: id(&now), is_file, len, torn: false })
+        Ok(State { file, id: id(&now), is_file, len, torn: false, stale })
     }
 
     fn write(&mut self, record: &[u8]) -> io::Result<()> {

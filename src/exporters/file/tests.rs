@@ -151,6 +151,18 @@ async fn what_the_process_has_begun_is_not_emptied_by_a_reload() {
 }
 
 #[tokio::test]
+async fn a_file_is_emptied_with_the_first_record_and_not_before() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("traces.jsonl");
+    fs::write(&path, Form::Frames.record(request("old").to_vec())).unwrap();
+    drop(open(&path, ""));
+    let exporter = open(&path, "");
+    assert_eq!(names(&path), ["old"]);
+    deliver(&exporter, ["one", "two"]).await;
+    assert_eq!(names(&path), ["one", "two"]);
+}
+
+#[tokio::test]
 async fn exporters_of_one_path_share_it_or_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("traces.jsonl");
