@@ -15,4 +15,4 @@ mod chain;
 mod entry;
 mod exits;
 
-pub use build::{Graph, Listener};
+pub use build::Graph;
