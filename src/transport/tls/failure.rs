@@ -1,7 +1,9 @@
 //! Why a handshake failed, from the side that failed it: what the other side did, and what would
 //! be right.
 
-use rustls::{AlertDescription as Alert, CertificateError, Error, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription as Alert, CertificateError, Error, InvalidMessage, PeerIncompatible,
+};
 
 /// The kinds of failures that operators tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +99,10 @@ pub fn of_client(error: &Error) -> Failure {
         Error::AlertReceived(alert) => match trouble(*alert) {
             Some(why) => (
                 Reason::Untrusted,
-                format!("it does not trust our certificate: {why}; see cert_file, and what the \
-                         client is given as authority"),
+                format!(
+                    "it does not trust our certificate: {why}; see cert_file, and what the \
+                         client is given as authority"
+                ),
             ),
             None => (Reason::Other, format!("it ended the handshake: {error}")),
         },

@@ -190,7 +190,8 @@ fn chain(
     let chain = chain.map_err(|text| section.error(problems, source.key, text)).ok()?;
     let first = chain.first()?;
     if ParsedCertificate::try_from(first).is_err() {
-        let text = format!("the certificate in {} is no valid X.509 v3; issue it anew", source.from);
+        let text =
+            format!("the certificate in {} is no valid X.509 v3; issue it anew", source.from);
         section.error(problems, source.key, text);
         return None;
     }

@@ -79,7 +79,8 @@ fn time(tag: u8, text: &[u8]) -> Option<u64> {
     let (month, day) = (part(0)?, part(1)?);
     let seconds = part(2)? * 3600 + part(3)? * 60 + part(4)?;
     // Days since 1970 of the proleptic Gregorian calendar, with years that begin in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let (year, month) =
+        if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
     Some(days.saturating_sub(719_469) * 86_400 + seconds)
 }
