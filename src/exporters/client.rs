@@ -1,7 +1,7 @@
 //! The HTTP client that exporters share: connections kept and reused, TLS as `tls` says, answers read within bounds, and errors as sentences that say what to check.
 
 use super::body::Body;
-use super::connector::Connector;
+use super::connector::{Connector, Refusal};
 use crate::config::{Secret, Section};
 use crate::limits;
 use crate::transport::tls::{self, ClientTls};
@@ -12,6 +12,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which versions of HTTP are spoken.
@@ -27,6 +28,7 @@ pub enum Versions {
 pub struct Client {
     http: legacy::Client<Connector, Body>,
     versions: Versions,
+    refusal: Arc<Refusal>,
     /// `http://127.0.0.1:4317`, for people.
     pub target: String,
     /// Sent with every request.
@@ -91,6 +93,7 @@ impl Client {
         };
         let keys = section.section("tls");
         let tls = encrypted.then(|| ClientTls::of_exporter(keys, alpn)).transpose()?;
+        let refusal = Arc::<Refusal>::default();
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -100,10 +103,10 @@ impl Client {
             .http2_max_send_buf_size(SEND_BUFFER)
             .http2_keep_alive_interval(PROBE)
             .http2_keep_alive_timeout(PROBE_ANSWER)
-            .build(Connector::new(tls, PROBE));
+            .build(Connector::new(tls, PROBE, refusal.clone()));
         let pairs = section.secret_map("headers");
         let secrets = pairs.iter().map(|pair| pair.1.clone()).collect();
-        Ok(Client { http, versions, target, headers: headers(pairs)?, secrets })
+        Ok(Client { http, versions, refusal, target, headers: headers(pairs)?, secrets })
     }
 
     /// Sends one request, and reads at most [`limits::RESPONSE_BYTES`] of the answer.
@@ -113,6 +116,7 @@ impl Client {
         }
         let answer = self.http.request(request).await;
         let answer = answer.map_err(|e| Failure::Network(self.sentence(&e, e.is_connect())))?;
+        self.refusal.forget();
         let (head, mut body) = answer.into_parts();
         let mut read = BytesMut::new();
         let mut trailers = HeaderMap::new();
@@ -138,7 +142,7 @@ impl Client {
         let chain = chain(error);
         let text = chain.last().map(ToString::to_string).unwrap_or_default();
         let io = chain.iter().rev().find_map(|e| e.downcast_ref::<io::Error>());
-        let tls = chain.iter().find_map(|e| tls_error(*e));
+        let tls = chain.iter().find_map(|e| tls_error(*e)).or_else(|| self.refusal.last());
         if let Some(tls) = tls {
             return tls::of_server(target, &tls);
         }
@@ -148,14 +152,14 @@ impl Client {
         let hyper = chain.iter().find_map(|e| e.downcast_ref::<hyper::Error>());
         if self.versions == Versions::Two && text.contains("invalid size") {
             return format!(
-                "{target} does not speak gRPC; if it is an OTLP/HTTP endpoint (port 4318), use \
-                 otlp_http"
+                "{target} does not speak gRPC; if it speaks TLS, use https://; if it is an \
+                 OTLP/HTTP endpoint (port 4318), use otlp_http"
             );
         }
         if self.versions == Versions::Any && hyper.is_some_and(hyper::Error::is_parse) {
             return format!(
-                "{target} does not answer in HTTP/1.1; if it is a gRPC endpoint (port 4317), use \
-                 otlp_grpc"
+                "{target} does not answer in HTTP/1.1; if it speaks TLS, use https://; if it is a \
+                 gRPC endpoint (port 4317), use otlp_grpc"
             );
         }
         format!("the connection to {target} was lost before it answered: {text}")
@@ -174,7 +178,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
 }
 
 /// The TLS error in `error`. I/O errors wrap it, also twice, without naming it as their source.
-fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+pub fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     let mut error = error;
     while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         error = inner;

@@ -41,6 +41,7 @@ pub const KIND: Kind = Kind {
 
 const SAMPLE: &str = "\
 endpoint: http://127.0.0.1:4318  # /v1/traces and so on are appended
+# tls: {ca_file: backend-ca.pem, cert_file: client.pem, key_file: client.key}
 # headers: {authorization: \"Bearer ${env:TOKEN}\"}
 # compression: none  # in a fast network
 ";

@@ -191,6 +191,8 @@ fn in_common(error: &PeerIncompatible, other: &str) -> String {
         Why::Tls12NotOffered
         | Why::Tls12NotOfferedOrEnabled
         | Why::SupportedVersionsExtensionRequired
+        // Which TLS 1.0 does not have.
+        | Why::SignatureAlgorithmsExtensionRequired
         | Why::ServerDoesNotSupportTls12Or13
         | Why::ServerTlsVersionIsDisabledByOurConfig => {
             format!("{other} speaks no version of TLS that min_version and max_version allow")
