@@ -82,62 +82,109 @@ struct Row<'a> {
     log: Option<(&'a str, &'a str)>,
 }
 
+/// Two authorities, a server's certificate of the first, and files for what is configured.
+struct Parties {
+    ours: Authority,
+    theirs: Authority,
+    server: Identity,
+    files: Files,
+}
+
+impl Parties {
+    fn new() -> Parties {
+        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+        let server = ours.issue(NAMES);
+        Parties { ours, theirs, server, files: Files::new() }
+    }
+
+    /// A client who is content with anybody of ours.
+    fn handshake(&self) -> Row<'_> {
+        Row {
+            what: "no client certificate is asked for",
+            keys: "",
+            trusted: &self.ours,
+            name: "localhost",
+            shown: None,
+            versions: BOTH,
+            client: None,
+            log: None,
+        }
+    }
+
+    /// Tries each row at a listener of its own, by all ways.
+    #[track_caller]
+    fn check(&self, rows: &[Row<'_>]) {
+        let (sink, mut wrong) = (Sink::start(), String::new());
+        let server = self.files.identity("server", &self.server);
+        for row in rows {
+            let config = format!("tls: {{{server}, {}}}", row.keys);
+            let daemon = Daemon::start(&listening(&sink, &config));
+            for way in WAYS {
+                if let Err(what) = check(&daemon, row, way) {
+                    let _ = writeln!(wrong, "{} by {way:?}: {what}", row.what);
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+}
+
 #[test]
-fn each_side_of_a_handshake_sees_what_is_wrong() {
-    let (ours, theirs, files) = (Authority::new("ours"), Authority::new("theirs"), Files::new());
-    let server = files.identity("server", &ours.issue(NAMES));
-    let mutual = format!("client_ca_file: {}", files.put("clients.pem", &ours.pem()));
+fn a_client_without_the_right_certificate_is_refused_and_both_sides_see_why() {
+    let parties = Parties::new();
+    let (ours, theirs) = (&parties.ours, &parties.theirs);
+    let mutual = format!("client_ca_file: {}", parties.files.put("clients.pem", &ours.pem()));
+    let mutual_old = format!("{mutual}, max_version: \"1.2\"");
     let (right, wrong) = (ours.issue(&["agent"]), theirs.issue(&["agent"]));
-    let (expired, old) = (ours.issue_until(&["agent"], 2001), "max_version: \"1.2\"");
-    let mutual_old = format!("{mutual}, {old}");
-    let modern = "min_version: \"1.3\"";
-    let fine = Row {
-        what: "no client certificate is asked for",
-        keys: "",
-        trusted: &ours,
-        name: "localhost",
-        shown: None,
-        versions: BOTH,
-        client: None,
-        log: None,
-    };
+    let expired = ours.issue_until(&["agent"], 2001);
+    let fine = Row { keys: &mutual, shown: Some(&right), ..parties.handshake() };
     let none = ("no_certificate", "it showed no certificate; give it one that an authority in");
     let unknown = "its certificate is not to be trusted: no authority in client_ca_file has signed";
-    let untrusted = "it does not trust our certificate: it does not know the authority that signed";
-    let rows = [
-        Row { what: "TLS 1.2", versions: ONLY_12, ..fine },
-        Row { what: "by address", name: "127.0.0.1", ..fine },
-        Row { what: "the right client certificate", keys: &mutual, shown: Some(&right), ..fine },
+    parties.check(&[
+        Row { what: "the right certificate", ..fine },
+        Row { what: "the right certificate, TLS 1.2", keys: &mutual_old, ..fine },
         Row {
-            what: "no client certificate",
-            keys: &mutual,
+            what: "no certificate",
+            shown: None,
             client: Some("received fatal alert: CertificateRequired"),
             log: Some(none),
             ..fine
         },
         Row {
-            what: "no client certificate, TLS 1.2",
+            what: "no certificate, TLS 1.2",
             keys: &mutual_old,
+            shown: None,
             client: Some("received fatal alert: "),
             log: Some(none),
             ..fine
         },
         Row {
-            what: "a client certificate of another authority",
-            keys: &mutual,
+            what: "one of another authority",
             shown: Some(&wrong),
             client: Some("received fatal alert: UnknownCA"),
             log: Some(("certificate", unknown)),
             ..fine
         },
         Row {
-            what: "an expired client certificate",
-            keys: &mutual,
+            what: "an expired one",
             shown: Some(&expired),
             client: Some("received fatal alert: CertificateExpired"),
             log: Some(("certificate", "its certificate is not to be trusted: it has expired")),
             ..fine
         },
+    ]);
+}
+
+#[test]
+fn versions_names_and_authorities_must_fit_and_both_sides_see_why() {
+    let parties = Parties::new();
+    let fine = parties.handshake();
+    let modern = "min_version: \"1.3\"";
+    let unknown = "it does not trust our certificate: it does not know the authority that signed";
+    parties.check(&[
+        Row { what: "TLS 1.2", versions: ONLY_12, ..fine },
+        Row { what: "TLS 1.3 alone", keys: modern, ..fine },
+        Row { what: "by address", name: "127.0.0.1", ..fine },
         Row {
             what: "a client that knows no TLS 1.3 where it is asked for",
             keys: modern,
@@ -146,12 +193,11 @@ fn each_side_of_a_handshake_sees_what_is_wrong() {
             log: Some(("version", "it speaks no version of TLS that min_version and max_version")),
             ..fine
         },
-        Row { what: "TLS 1.3 alone", keys: modern, ..fine },
         Row {
             what: "a client that believes another authority",
-            trusted: &theirs,
+            trusted: &parties.theirs,
             client: Some("invalid peer certificate: UnknownIssuer"),
-            log: Some(("untrusted", untrusted)),
+            log: Some(("untrusted", unknown)),
             ..fine
         },
         Row {
@@ -162,18 +208,7 @@ fn each_side_of_a_handshake_sees_what_is_wrong() {
             ..fine
         },
         fine,
-    ];
-    let (sink, mut wrong) = (Sink::start(), String::new());
-    for row in rows {
-        let config = format!("tls: {{{server}, {}}}", row.keys);
-        let daemon = Daemon::start(&listening(&sink, &config));
-        for way in WAYS {
-            if let Err(what) = check(&daemon, &row, way) {
-                let _ = writeln!(wrong, "{} by {way:?}: {what}", row.what);
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
+    ]);
 }
 
 fn check(daemon: &Daemon, row: &Row<'_>, way: Way) -> Result<(), String> {
@@ -333,54 +368,59 @@ struct Sending<'a> {
     log: Option<&'a str>,
 }
 
+impl Parties {
+    /// A backend that asks for nothing, and an exporter that believes us.
+    fn sending<'a>(&'a self, keys: &'a str) -> Sending<'a> {
+        let (what, host) = ("the right authority", "localhost");
+        Sending { what, keys, host, identity: &self.server, clients: None, log: None }
+    }
+
+    /// `ca_file` of our authority.
+    fn ca(&self) -> String {
+        format!("ca_file: {}", self.files.put("ca.pem", &self.ours.pem()))
+    }
+}
+
+/// Tries each row with both exporters.
+#[track_caller]
+fn check_exporters(rows: &[Sending<'_>]) {
+    for kind in ["otlp_grpc", "otlp_http"] {
+        for row in rows {
+            let sink = Sink::start();
+            let front = Front::start(row.identity, row.clients, BOTH, sink.address().to_owned());
+            let endpoint = format!("https://{}:{}", row.host, front.port);
+            let exporter = format!("{kind}: {{endpoint: \"{endpoint}\", tls: {{{}}}}}", row.keys);
+            let daemon = Daemon::start(&daemon::config(&exporter, &[kind]));
+            let reply = client::grpc_export(&daemon.grpc(), TRACES, &request([span("a", 1, 2, 0)]));
+            assert_eq!(reply.grpc_status(), Some(0), "{reply:?}");
+            // Shown when it fails.
+            println!("{kind}: {}", row.what);
+            match row.log {
+                Some(text) => drop(daemon.wait_for_log(text)),
+                None => drop(sink.wait_for_spans(1)),
+            }
+            assert_eq!(row.log.is_none(), !sink.received().is_empty(), "{kind}: {}", row.what);
+        }
+    }
+}
+
 #[test]
-fn exporters_verify_and_are_verified() {
-    let (ours, theirs, files) = (Authority::new("ours"), Authority::new("theirs"), Files::new());
-    let (server, other) = (ours.issue(NAMES), ours.issue(&["backend.example"]));
-    let old = ours.issue_until(NAMES, 2001);
-    let ca = format!("ca_file: {}", files.put("ca.pem", &ours.pem()));
-    let wrong_ca = format!("ca_file: {}", files.put("wrong.pem", &theirs.pem()));
-    let shown = |name: &str, identity| format!("{ca}, {}", files.identity(name, &identity));
-    let right = shown("right", ours.issue(&["spanloom"]));
-    let wrong = shown("wrong", theirs.issue(&["spanloom"]));
-    let expired = shown("expired", ours.issue_until(&["spanloom"], 2001));
+fn exporters_verify_their_backend() {
+    let parties = Parties::new();
+    let (ours, ca) = (&parties.ours, parties.ca());
+    let wrong_ca = format!("ca_file: {}", parties.files.put("wrong.pem", &parties.theirs.pem()));
+    let (other, old) = (ours.issue(&["backend.example"]), ours.issue_until(NAMES, 2001));
     let renamed = format!("{ca}, server_name_override: backend.example");
     let modern = format!("{ca}, min_version: 1.3");
-    let fine = Sending {
-        what: "the right authority",
-        keys: &ca,
-        host: "localhost",
-        identity: &server,
-        clients: None,
-        log: None,
-    };
-    let rows = [
+    let unknown = "is not to be trusted: no authority that is trusted here has signed it; name";
+    let fine = parties.sending(&ca);
+    check_exporters(&[
         Sending { what: "by address", host: "127.0.0.1", ..fine },
-        Sending {
-            what: "the right client certificate",
-            keys: &right,
-            clients: Some(&ours),
-            ..fine
-        },
         Sending { what: "the name of the certificate", keys: &renamed, identity: &other, ..fine },
         Sending { what: "whoever", keys: "insecure_skip_verify: true", identity: &old, ..fine },
         Sending { what: "TLS 1.3 alone", keys: &modern, ..fine },
-        Sending {
-            what: "the wrong authority",
-            keys: &wrong_ca,
-            log: Some(
-                "is not to be trusted: no authority that is trusted here has signed it; name",
-            ),
-            ..fine
-        },
-        Sending {
-            what: "the system's authorities",
-            keys: "",
-            log: Some(
-                "is not to be trusted: no authority that is trusted here has signed it; name",
-            ),
-            ..fine
-        },
+        Sending { what: "the wrong authority", keys: &wrong_ca, log: Some(unknown), ..fine },
+        Sending { what: "the system's authorities", keys: "", log: Some(unknown), ..fine },
         Sending {
             what: "another name",
             identity: &other,
@@ -393,45 +433,42 @@ fn exporters_verify_and_are_verified() {
             log: Some("is not to be trusted: it has expired"),
             ..fine
         },
+        fine,
+    ]);
+}
+
+#[test]
+fn exporters_show_their_certificate_and_say_what_the_backend_thinks_of_it() {
+    let parties = Parties::new();
+    let (ours, theirs, ca) = (&parties.ours, &parties.theirs, parties.ca());
+    let showing = |name: &str, identity: Identity| {
+        format!("{ca}, {}", parties.files.identity(name, &identity))
+    };
+    let right = showing("right", ours.issue(&["spanloom"]));
+    let wrong = showing("wrong", theirs.issue(&["spanloom"]));
+    let expired = showing("expired", ours.issue_until(&["spanloom"], 2001));
+    let fine = Sending { clients: Some(ours), ..parties.sending(&right) };
+    check_exporters(&[
+        Sending { what: "the right certificate", ..fine },
         Sending {
-            what: "no client certificate",
-            clients: Some(&ours),
+            what: "no certificate",
+            keys: &ca,
             log: Some("wants a client certificate; name one in `tls: {cert_file, key_file}`"),
             ..fine
         },
         Sending {
-            what: "a client certificate of another authority",
+            what: "one of another authority",
             keys: &wrong,
-            clients: Some(&ours),
             log: Some("does not trust our certificate (cert_file): it does not know the authority"),
             ..fine
         },
         Sending {
-            what: "an expired client certificate",
+            what: "an expired one",
             keys: &expired,
-            clients: Some(&ours),
             log: Some("does not trust our certificate (cert_file): it has expired"),
             ..fine
         },
-        fine,
-    ];
-    for kind in ["otlp_grpc", "otlp_http"] {
-        for row in &rows {
-            let sink = Sink::start();
-            let front = Front::start(row.identity, row.clients, BOTH, sink.address().to_owned());
-            let endpoint = format!("https://{}:{}", row.host, front.port);
-            let exporter = format!("{kind}: {{endpoint: \"{endpoint}\", tls: {{{}}}}}", row.keys);
-            let daemon = Daemon::start(&daemon::config(&exporter, &[kind]));
-            let reply = client::grpc_export(&daemon.grpc(), TRACES, &request([span("a", 1, 2, 0)]));
-            assert_eq!(reply.grpc_status(), Some(0), "{reply:?}");
-            println!("{kind}: {}", row.what);
-            match row.log {
-                Some(text) => drop(daemon.wait_for_log(text)),
-                None => drop(sink.wait_for_spans(1)),
-            }
-            assert_eq!(row.log.is_none(), !sink.received().is_empty(), "{kind}: {}", row.what);
-        }
-    }
+    ]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The HTTP client that exporters share: connections kept and reused, TLS as `tls` says, answers read within bounds, and errors as sentences that say what to check.
+//! The HTTP client that exporters share: connections kept and reused, answers read within bounds,
+//! and errors as sentences that say what to check.
 
 use super::body::Body;
 use super::connector::{Connector, Refusal};

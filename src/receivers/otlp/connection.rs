@@ -30,8 +30,8 @@ use tokio_util::task::TaskTracker;
 /// Steps of a connection's timer.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves `stream`, which comes from `peer`, until its client or its time is done. After `stop` it finishes the requests
-/// under way.
+/// Serves `stream`, which comes from `peer`, until its client or its time is done. After `stop` it
+/// finishes the requests under way.
 pub(super) async fn serve(
     (stream, peer): (TcpStream, SocketAddr),
     port: Arc<Port>,

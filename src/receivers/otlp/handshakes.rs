@@ -37,8 +37,13 @@ pub(super) struct Peer<'a> {
 }
 
 impl Peer<'_> {
+    /// Counts the failure, and logs it if it is time for a line.
     pub(super) fn failed(&self, failure: &Failure) {
-        self.handshakes.failed(failure, self.address, clock::now());
+        let Handshakes { receiver, protocol, .. } = self.handshakes;
+        if let Some(line) = self.handshakes.failed(failure, clock::now()) {
+            let (protocol, peer) = (protocol.name(), self.address);
+            tracing::warn!(receiver, protocol, %peer, "no TLS with a client: {line}");
+        }
     }
 }
 
@@ -54,22 +59,49 @@ impl Handshakes {
         Handshakes { receiver: id.to_owned(), protocol, kinds: kinds.into() }
     }
 
-    fn failed(&self, failure: &Failure, peer: SocketAddr, now: Moment) {
-        let Some(kind) = self.kinds.iter().find(|kind| kind.reason == failure.reason) else {
-            return;
-        };
+    /// Counts a failure. The line to log, if none was logged for this reason of late.
+    fn failed(&self, failure: &Failure, now: Moment) -> Option<String> {
+        let kind = self.kinds.iter().find(|kind| kind.reason == failure.reason)?;
         kind.failed.add(1);
         let mut said = kind.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.last.is_some_and(|last| now.since(last) < limits::LOG_PAUSE) {
             said.unsaid += 1;
-            return;
+            return None;
         }
+        said.last = Some(now);
         let more = match std::mem::take(&mut said.unsaid) {
             0 => String::new(),
             unsaid => format!(" ({unsaid} more since the last line)"),
         };
-        said.last = Some(now);
-        let (receiver, protocol, text) = (&self.receiver, self.protocol.name(), &failure.text);
-        tracing::warn!(receiver, protocol, %peer, "no TLS with a client: {text}{more}");
+        Some(format!("{}{more}", failure.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn each_reason_is_logged_once_in_a_while_and_always_counted() {
+        let registry = Registry::default();
+        let handshakes = Handshakes::new(&registry, "otlp", Protocol::Grpc);
+        let failed = |seconds, reason| {
+            let now = Moment::default().plus(Duration::from_secs(seconds));
+            handshakes.failed(&Failure::new(reason, "it is wrong"), now)
+        };
+        let lines = [
+            failed(0, Reason::Slow),
+            failed(1, Reason::Slow),
+            failed(2, Reason::Slow),
+            failed(2, Reason::Version),
+            failed(40, Reason::Slow),
+        ];
+        let more = "it is wrong (2 more since the last line)";
+        let expected = [Some("it is wrong"), None, None, Some("it is wrong"), Some(more)];
+        assert_eq!(lines.each_ref().map(Option::as_deref), expected);
+        let labels = "reason=\"slow\",receiver=\"otlp\",transport=\"grpc\"";
+        let line = format!("spanloom_receiver_tls_failures{{{labels}}} 4\n");
+        assert!(registry.render().contains(&line));
     }
 }

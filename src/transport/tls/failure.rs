@@ -140,7 +140,8 @@ pub fn of_server(target: &str, error: &Error) -> String {
             format!("{target} speaks no version of TLS that min_version and max_version allow")
         }
         Error::AlertReceived(Alert::NoApplicationProtocol) => format!(
-            "{target} does not speak gRPC; if it is an OTLP/HTTP endpoint (port 4318), use otlp_http"
+            "{target} does not speak gRPC; if it is an OTLP/HTTP endpoint (port 4318), use \
+             otlp_http"
         ),
         Error::AlertReceived(alert) => match trouble(*alert) {
             Some(why) => format!("{target} does not trust our certificate (cert_file): {why}"),

@@ -64,169 +64,105 @@ fn problems(side: &str, folder: &Path, yaml: &str) -> String {
     problems.to_string().replace(folder, "@")
 }
 
+/// The problems of a section are these: key, and what is said of it.
+#[track_caller]
+fn check(side: &str, folder: &TempDir, yaml: &str, expected: &[(&str, &str)]) {
+    let found = problems(side, folder.path(), &format!("{{{yaml}}}"));
+    let found: Vec<String> = found.lines().map(without_place).collect();
+    let expected = expected.iter().map(|(key, text)| match text.strip_prefix("warning: ") {
+        Some(text) => format!("warning: {key}: {text}"),
+        None if key.is_empty() => (*text).to_owned(),
+        None => format!("{key}: {text}"),
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>(), "{side} {yaml}");
+}
+
+const GOOD: &str = "cert_file: @/good.pem, key_file: @/good.key";
+const GONE: &str = "the file @/gone cannot be read: No such file or directory (os error 2); name a \
+                    PEM file that this process may read";
+const SWAPPED_KEY: &str =
+    "@/good.key holds a private key and no certificate; were the two files swapped?";
+const SWAPPED_CERTIFICATE: &str =
+    "@/good.pem holds a certificate and no private key; were the two files swapped?";
+const OTHER_KEY: &str = "the private key is not that of the certificate; name the one that the \
+                         certificate was requested with";
+const DER: &str = "@/der is DER, not PEM; convert it: openssl x509 -inform der -in @/der -out PEM";
+const ENCRYPTED: &str = "the private key in @/encrypted.key is encrypted; decrypt it: openssl pkey \
+                         -in KEY -out PLAIN";
+const CUT: &str = "@/cut.pem is broken PEM; was it cut off or changed by an editor?";
+const EMPTY: &str = "@/empty is empty; a PEM certificate begins with -----BEGIN CERTIFICATE-----";
+const NO_KEY: &str =
+    "@/text holds no private key; one in PEM begins with -----BEGIN PRIVATE KEY-----";
+const JUNK: &str = "the certificate in @/junk.pem is no valid X.509 v3; issue it anew";
+const JUNK_AUTHORITY: &str = "certificate 1 in @/junk.pem is no valid X.509 v3";
+const JUNK_KEY: &str =
+    "@/junk.key holds a private key of a kind that is not known; use RSA or ECDSA";
+
 #[test]
 fn files_that_cannot_be_used_are_named_with_the_remedy() {
     let folder = folder();
-    let gone = "No such file or directory (os error 2)";
-    let readable = "name a PEM file that this process may read";
-    let gone = format!("the file @/gone cannot be read: {gone}; {readable}");
-    let gone = gone.as_str();
-    let good = "cert_file: @/good.pem, key_file: @/good.key";
-    let cases = [
-        ("server", good.to_owned(), vec![]),
-        ("server", format!("{good}, client_ca_file: @/good.pem, min_version: 1.3"), vec![]),
-        ("server", String::new(), vec![("", "needs a certificate: set cert_file and key_file")]),
-        (
-            "server",
-            "cert_file: @/gone, key_file: @/gone, client_ca_file: @/gone".to_owned(),
-            vec![("client_ca_file", gone), ("cert_file", gone), ("key_file", gone)],
-        ),
-        (
-            "server",
-            "cert_file: @/good.pem".to_owned(),
-            vec![("key_file", "must be set: the PEM file with the private key")],
-        ),
-        (
-            "server",
-            "key_file: @/good.key".to_owned(),
-            vec![("cert_file", "must be set: the PEM file with the certificate")],
-        ),
-        (
-            "server",
-            "cert_file: @/good.key, key_file: @/good.pem".to_owned(),
-            vec![
-                (
-                    "cert_file",
-                    "@/good.key holds a private key and no certificate; were the two files swapped?",
-                ),
-                (
-                    "key_file",
-                    "@/good.pem holds a certificate and no private key; were the two files swapped?",
-                ),
-            ],
-        ),
-        (
-            "server",
-            "cert_file: @/good.pem, key_file: @/other.key".to_owned(),
-            vec![(
-                "key_file",
-                "the private key is not that of the certificate; name the one that the \
-                 certificate was requested with",
-            )],
-        ),
-        (
-            "server",
-            "cert_file: @/der, key_file: @/encrypted.key".to_owned(),
-            vec![
-                (
-                    "cert_file",
-                    "@/der is DER, not PEM; convert it: openssl x509 -inform der -in @/der -out PEM",
-                ),
-                (
-                    "key_file",
-                    "the private key in @/encrypted.key is encrypted; decrypt it: openssl pkey \
-                     -in KEY -out PLAIN",
-                ),
-            ],
-        ),
-        (
-            "server",
-            "cert_file: @/empty, key_file: @/text, client_ca_file: @/cut.pem".to_owned(),
-            vec![
-                (
-                    "client_ca_file",
-                    "@/cut.pem is broken PEM; was it cut off or changed by an editor?",
-                ),
-                (
-                    "cert_file",
-                    "@/empty is empty; a PEM certificate begins with -----BEGIN CERTIFICATE-----",
-                ),
-                (
-                    "key_file",
-                    "@/text holds no private key; one in PEM begins with -----BEGIN PRIVATE KEY-----",
-                ),
-            ],
-        ),
-        (
-            "server",
-            "cert_file: @/junk.pem, key_file: @/junk.key, client_ca_file: @/junk.pem".to_owned(),
-            vec![
-                ("client_ca_file", "certificate 1 in @/junk.pem is no valid X.509 v3"),
-                ("cert_file", "the certificate in @/junk.pem is no valid X.509 v3; issue it anew"),
-                (
-                    "key_file",
-                    "@/junk.key holds a private key of a kind that is not known; use RSA or ECDSA",
-                ),
-            ],
-        ),
-        (
-            "server",
-            "cert_file: @/expired.pem, key_file: @/good.key".to_owned(),
-            vec![(
-                "cert_file",
-                "warning: the certificate in @/expired.pem has expired; whoever connects will \
-                 refuse it: renew it",
-            )],
-        ),
-        (
-            "client",
-            "cert_file: @/early.pem, key_file: @/good.key".to_owned(),
-            vec![(
-                "cert_file",
-                "warning: the certificate in @/early.pem is not valid yet; is this machine's \
-                 clock right?",
-            )],
-        ),
-        (
-            "server",
-            format!("{good}, cert_pem: x, min_version: '1.3', max_version: '1.2'"),
-            vec![
-                ("min_version", "is above max_version 1.2; leave one of them out"),
-                ("cert_pem", "cert_file is set as well; leave one of them out"),
-            ],
-        ),
-        ("client", format!("{good}, ca_file: @/good.pem"), vec![]),
-        ("client", String::new(), vec![]),
-        (
-            "client",
-            "ca_file: @/gone, cert_file: @/gone, key_file: @/good.key".to_owned(),
-            vec![("ca_file", gone), ("cert_file", gone)],
-        ),
-        (
-            "client",
-            "server_name_override: a b, insecure_skip_verify: true".to_owned(),
-            vec![
-                (
-                    "insecure_skip_verify",
-                    "warning: whoever answers is believed to be the backend, and gets all \
-                     telemetry; name its authority in ca_file instead",
-                ),
-                (
-                    "server_name_override",
-                    "\"a b\" is no host name; write one such as backend.example.com",
-                ),
-            ],
-        ),
-        (
-            "plain",
-            "insecure: true, ca_file: @/gone".to_owned(),
-            vec![(
-                "ca_file",
-                "warning: has no effect: the endpoint is plain text; use https:// if TLS is meant",
-            )],
-        ),
-    ];
-    for (side, yaml, expected) in cases {
-        let found = problems(side, folder.path(), &format!("{{{yaml}}}"));
-        let found: Vec<String> = found.lines().map(without_place).collect();
-        let expected =
-            expected.into_iter().map(|(key, text)| match text.strip_prefix("warning: ") {
-                Some(text) => format!("warning: {key}: {text}"),
-                None if key.is_empty() => text.to_owned(),
-                None => format!("{key}: {text}"),
-            });
-        assert_eq!(found, expected.collect::<Vec<_>>(), "{side} {yaml}");
+    let server = |certificate: &str, key: &str, expected: &[(&str, &str)]| {
+        let yaml = format!("cert_file: @/{certificate}, key_file: @/{key}");
+        check("server", &folder, &yaml, expected);
+    };
+    server("good.pem", "good.key", &[]);
+    server("gone", "gone", &[("cert_file", GONE), ("key_file", GONE)]);
+    server(
+        "good.key",
+        "good.pem",
+        &[("cert_file", SWAPPED_KEY), ("key_file", SWAPPED_CERTIFICATE)],
+    );
+    server("good.pem", "other.key", &[("key_file", OTHER_KEY)]);
+    server("der", "encrypted.key", &[("cert_file", DER), ("key_file", ENCRYPTED)]);
+    server("empty", "text", &[("cert_file", EMPTY), ("key_file", NO_KEY)]);
+    server("junk.pem", "junk.key", &[("cert_file", JUNK), ("key_file", JUNK_KEY)]);
+    for (name, text) in [("gone", GONE), ("cut.pem", CUT), ("junk.pem", JUNK_AUTHORITY)] {
+        let yaml = format!("{GOOD}, client_ca_file: @/{name}");
+        check("server", &folder, &yaml, &[("client_ca_file", text)]);
+        check("client", &folder, &format!("ca_file: @/{name}"), &[("ca_file", text)]);
     }
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_a_warning() {
+    let folder = folder();
+    let expired = "warning: the certificate in @/expired.pem has expired; whoever connects will \
+                   refuse it: renew it";
+    let early = "warning: the certificate in @/early.pem is not valid yet; is this machine's \
+                 clock right?";
+    for side in ["server", "client"] {
+        for (name, text) in [("expired", expired), ("early", early)] {
+            let yaml = format!("cert_file: @/{name}.pem, key_file: @/good.key");
+            check(side, &folder, &yaml, &[("cert_file", text)]);
+        }
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_together_are_named() {
+    let folder = folder();
+    let check = |side, yaml: &str, expected: &[_]| check(side, &folder, yaml, expected);
+    check("server", "", &[("", "needs a certificate: set cert_file and key_file")]);
+    check("client", "", &[]);
+    let only_certificate = [("key_file", "must be set: the PEM file with the private key")];
+    let only_key = [("cert_file", "must be set: the PEM file with the certificate")];
+    for side in ["server", "client"] {
+        check(side, "cert_file: @/good.pem", &only_certificate);
+        check(side, "key_file: @/good.key", &only_key);
+        let twice = [("cert_pem", "cert_file is set as well; leave one of them out")];
+        check(side, &format!("{GOOD}, cert_pem: x"), &twice);
+        let versions = format!("{GOOD}, min_version: 1.3, max_version: '1.2'");
+        let text = "is above max_version 1.2; leave one of them out";
+        check(side, &versions, &[("min_version", text)]);
+        check(side, &format!("{GOOD}, min_version: 1.3, max_version: 1.3"), &[]);
+    }
+    let name = "\"a b\" is no host name; write one such as backend.example.com";
+    check("client", "server_name_override: a b", &[("server_name_override", name)]);
+    let anyone = "warning: whoever answers is believed to be the backend, and gets all \
+                  telemetry; name its authority in ca_file instead";
+    check("client", "insecure_skip_verify: true", &[("insecure_skip_verify", anyone)]);
+    let plain = "warning: has no effect: the endpoint is plain text; use https:// if TLS is meant";
+    check("plain", "insecure: true, ca_file: @/gone", &[("ca_file", plain)]);
 }
 
 /// `yaml::1:2: text` without where it stands.
