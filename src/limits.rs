@@ -45,6 +45,12 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Time for a connection to send the headers of a request. Longer than any real network needs.
 pub const HEADER_TIME: Duration = Duration::from_secs(10);
 
+/// Time for a TLS handshake, from its first byte. A slow one takes a second.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of one file of certificates. 1 MiB: all authorities of a system take a quarter.
+pub const TLS_FILE_BYTES: usize = 1 << 20;
+
 /// Time between two pieces of a request's body.
 pub const BODY_IDLE_TIME: Duration = Duration::from_secs(10);
 

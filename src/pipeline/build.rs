@@ -10,7 +10,6 @@ use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::telemetry::Registry;
 use crate::{exporters, limits, processors, receivers};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -25,9 +24,6 @@ pub struct Graph {
     deliveries: Vec<Arc<Delivery>>,
     stop_waiting: CancellationToken,
 }
-
-/// An open listener: what speaks there, and its address.
-pub type Listener = (&'static str, SocketAddr);
 
 impl Graph {
     /// Builds and starts everything that the pipelines of `document` use: exporters first,
@@ -62,7 +58,7 @@ impl Graph {
     }
 
     /// The open listeners of all receivers.
-    pub fn listeners(&self) -> impl Iterator<Item = Listener> {
+    pub fn listeners(&self) -> impl Iterator<Item = receivers::Listener> {
         self.receivers.iter().flat_map(|receiver| receiver.listeners.iter().copied())
     }
 
