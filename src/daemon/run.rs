@@ -128,12 +128,13 @@ async fn start_side(
 
 /// Says where to send telemetry, in the words of the variable that agents set.
 fn announce(graph: &Graph) {
-    for (protocol, address) in graph.listeners() {
-        info!(protocol, %address, "listening");
+    for listener in graph.listeners() {
+        info!(protocol = listener.protocol, address = %listener.address, "listening");
     }
-    let http = graph.listeners().find(|(protocol, _)| *protocol == "otlp/http");
-    let grpc = graph.listeners().find(|(protocol, _)| *protocol == "otlp/grpc");
-    if let Some((_, address)) = http.or(grpc) {
-        info!("ready: set OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} in the agent's environment");
+    let speaks = |protocol| graph.listeners().find(|listener| listener.protocol == protocol);
+    if let Some(listener) = speaks("otlp/http").or(speaks("otlp/grpc")) {
+        let scheme = if listener.encrypted { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", listener.address);
+        info!("ready: set OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} in the agent's environment");
     }
 }

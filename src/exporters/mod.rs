@@ -18,6 +18,7 @@ mod answer;
 pub mod backend;
 mod body;
 mod client;
+mod connector;
 mod debug;
 mod file;
 pub mod keys;

@@ -1,17 +1,15 @@
 //! Builds the graph of a document, runs it, and takes it down in order.
 
 use super::catalog::kind_of;
-use super::chain::{Chain, Link};
-use super::entry::{Entry, Fork, Leading, Next};
+use super::entry::{Entry, Fork, Next};
 use super::exits::{Exit, Exits, Junction};
+use super::stages::{Stage, Stages};
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
-use crate::processors::Built;
 use crate::telemetry::Registry;
 use crate::{connectors, exporters, limits, processors, receivers};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -22,13 +20,13 @@ pub struct Graph {
     receivers: Vec<receivers::Running>,
     stop_receiving: CancellationToken,
     /// Each stands behind those that it feeds.
-    stages: Vec<Stage>,
+    pipelines: Vec<Running>,
     deliveries: Vec<Arc<Delivery>>,
     stop_waiting: CancellationToken,
 }
 
 /// A running pipeline.
-struct Stage {
+struct Running {
     id: ComponentId,
     /// Pipelines between it and the exporters, itself included.
     height: usize,
@@ -36,9 +34,6 @@ struct Stage {
     /// Runs if any processor holds state.
     task: Option<JoinHandle<()>>,
 }
-
-/// An open listener: what speaks there, and its address.
-pub type Listener = (&'static str, SocketAddr);
 
 impl Graph {
     /// Builds and starts everything that the pipelines of `document` use: exporters first,
@@ -49,7 +44,7 @@ impl Graph {
         let mut graph = Graph {
             receivers: vec![],
             stop_receiving: CancellationToken::new(),
-            stages: vec![],
+            pipelines: vec![],
             deliveries: vec![],
             stop_waiting: CancellationToken::new(),
         };
@@ -68,13 +63,13 @@ impl Graph {
     }
 
     /// The open listeners of all receivers.
-    pub fn listeners(&self) -> impl Iterator<Item = Listener> {
+    pub fn listeners(&self) -> impl Iterator<Item = receivers::Listener> {
         self.receivers.iter().flat_map(|receiver| receiver.listeners.iter().copied())
     }
 
     /// Whether a pipeline's task has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
-        self.stages.iter().filter_map(|stage| stage.task.as_ref()).any(JoinHandle::is_finished)
+        self.pipelines.iter().filter_map(|stage| stage.task.as_ref()).any(JoinHandle::is_finished)
     }
 
     /// Takes everything down in the order of flow: no new requests, then what is held, pipelines
@@ -85,11 +80,11 @@ impl Graph {
         for receiver in self.receivers {
             receiver.done.await;
         }
-        let highest = self.stages.iter().map(|stage| stage.height).max().unwrap_or_default();
+        let highest = self.pipelines.iter().map(|stage| stage.height).max().unwrap_or_default();
         for height in (0..=highest).rev() {
-            let stages = || self.stages.iter().filter(|stage| stage.height == height);
+            let stages = || self.pipelines.iter().filter(|stage| stage.height == height);
             stages().for_each(|stage| stage.entry.close());
-            for stage in self.stages.iter_mut().filter(|stage| stage.height == height) {
+            for stage in self.pipelines.iter_mut().filter(|stage| stage.height == height) {
                 if let Some(task) = stage.task.take() {
                     let _ = task.await;
                 }
@@ -157,7 +152,7 @@ impl Graph {
                 });
                 let exits = Exits(exits.collect());
                 let (entry, task) = start_pipeline(document, pipeline, exits, registry);
-                self.stages.push(Stage { id: pipeline.id.clone(), height, entry, task });
+                self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, task });
                 false
             });
             if waiting.len() == left {
@@ -170,13 +165,13 @@ impl Graph {
     fn height(&self, document: &Document, pipeline: &Pipeline) -> Option<usize> {
         let mut height = 1;
         for fed in fed(document, &pipeline.exporters, pipeline.signal) {
-            height = height.max(self.stage(&fed.id)?.height + 1);
+            height = height.max(self.running(&fed.id)?.height + 1);
         }
         Some(height)
     }
 
-    fn stage(&self, id: &ComponentId) -> Option<&Stage> {
-        self.stages.iter().find(|stage| stage.id == *id)
+    fn running(&self, id: &ComponentId) -> Option<&Running> {
+        self.pipelines.iter().find(|running| running.id == *id)
     }
 
     /// The connector `id` for `signal`, one for all pipelines that end in it.
@@ -194,8 +189,8 @@ impl Graph {
         }
         let configured = document.connectors.iter().find(|configured| configured.id == *id)?;
         let kind = kind_of(connectors::LIST, configured.component, |kind| &kind.component)?;
-        let fed: Vec<&Stage> = fed(document, std::slice::from_ref(id), signal.name())
-            .filter_map(|pipeline| self.stage(&pipeline.id))
+        let fed: Vec<&Running> = fed(document, std::slice::from_ref(id), signal.name())
+            .filter_map(|pipeline| self.running(&pipeline.id))
             .collect();
         let pipelines: Vec<&str> = fed.iter().map(|stage| stage.id.as_str()).collect();
         let setup = connectors::Setup { id: id.as_str(), signal, pipelines: &pipelines, registry };
@@ -240,7 +235,7 @@ impl Graph {
         let fed = document.pipelines.iter().filter(|pipeline| {
             signal(pipeline) == Some(of) && pipeline.receivers.contains(&configured.id)
         });
-        let entries = fed.filter_map(|pipeline| self.stage(&pipeline.id));
+        let entries = fed.filter_map(|pipeline| self.running(&pipeline.id));
         let mut entries: Vec<Arc<Entry>> = entries.map(|stage| stage.entry.clone()).collect();
         match entries.len() {
             0 => None,
@@ -257,8 +252,7 @@ fn start_pipeline(
     exits: Exits,
     registry: &Registry,
 ) -> (Arc<Entry>, Option<JoinHandle<()>>) {
-    let mut leading = vec![];
-    let mut chain = Chain::default();
+    let mut stages = Stages::default();
     for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
         let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
         let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
@@ -269,14 +263,11 @@ fn start_pipeline(
         let outgoing = "otelcol_processor_outgoing_items";
         let incoming = registry.counter(incoming, "items that came in", &labels);
         let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-        match (kind.build)(&configured.section, &setup) {
-            Built::Stateful(processor) => chain.push(Link { incoming, outgoing, processor }),
-            Built::Stateless(processor) => {
-                let link = Leading { incoming, outgoing, processor };
-                if chain.is_empty() { leading.push(link) } else { chain.push(link.into()) }
-            }
-        }
+        let processor = (kind.build)(&configured.section, &setup);
+        let name = kind.component.name;
+        stages.push(Stage { name, incoming, outgoing, processor });
     }
+    let (leading, chain) = stages.arrange();
     if chain.is_empty() {
         return (Arc::new(Entry { leading, next: Next::Exits(exits) }), None);
     }

@@ -1,8 +1,10 @@
 //! The bench that every processor's tests run on: spans in, spans out, in the text notation.
 
+use super::inspect::Row;
 use super::{Built, LIST, Out, Setup};
 use crate::batch::{Batch, Signal};
-use crate::config::Section;
+use crate::config::parse::parse;
+use crate::config::{Problems, Section};
 use crate::moment::Moment;
 use crate::otlp::text;
 use crate::telemetry::Registry;
@@ -25,7 +27,12 @@ impl Bench {
         let section = section(name, yaml).expect("the test's configuration is valid");
         let registry = Registry::default();
         let setup = Setup { id: name, pipeline: signal.name(), signal, registry: &registry };
-        let processor = (kind.build)(&section, &setup);
+        let processor = match (kind.build)(&section, &setup) {
+            Built::Inspector(inspector) => {
+                Built::Stateful(Box::new(Row::new(vec![inspector], vec![])))
+            }
+            other => other,
+        };
         Bench { processor, signal, registry, now: Moment::default() }
     }
 
@@ -42,6 +49,7 @@ impl Bench {
         match &mut self.processor {
             Built::Stateless(processor) => processor.process(batch, self.now, &mut out),
             Built::Stateful(processor) => processor.process(batch, self.now, &mut out),
+            Built::Inspector(_) => unreachable!("it was put in a row"),
         }
         let passed = out.take();
         assert!(passed.len() <= 1, "no processor here splits a batch");
@@ -104,9 +112,11 @@ pub fn check(name: &str, yaml: &str, before: &str, after: &str) {
 /// The checked section of processor `name`; all problems as text otherwise.
 pub fn section(name: &str, yaml: &str) -> Result<Section, String> {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
-    let section = Section::from_yaml(kind.component.keys, yaml).map_err(|p| p.to_string())?;
-    let mut problems = crate::config::Problems::new();
+    let node = parse(yaml, "yaml:").map_err(|problems| problems.to_string())?;
+    let mut problems = Problems::new();
+    let section = Section::check(&node, kind.component.keys, "", &mut problems);
     (kind.component.check)(&section, &mut problems);
+    problems.sort();
     problems.into_result(section).map(|(section, _)| section).map_err(|p| p.to_string())
 }
 

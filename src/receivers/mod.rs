@@ -38,10 +38,20 @@ pub struct Setup {
     pub stop: CancellationToken,
 }
 
+/// An open listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// What speaks there: `otlp/grpc`, `otlp/http`.
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub encrypted: bool,
+}
+
 /// A receiver that runs.
 pub struct Running {
-    /// What it listens on: protocol (`otlp/grpc`, `otlp/http`) and address.
-    pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// What it listens on.
+    pub listeners: Vec<Listener>,
     /// Ends after `stop` was cancelled and the requests under way are answered.
     pub done: Pin<Box<dyn Future<Output = ()> + Send>>,
 }

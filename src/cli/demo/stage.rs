@@ -41,13 +41,13 @@ pub async fn play(requests: &[Bytes]) -> Result<Vec<Bytes>, String> {
     let backend = Backend::default();
     let stop = CancellationToken::new();
     let receiver = backend.start(stop.clone()).await?;
-    let address = receiver.listeners.first().ok_or("the demo's backend has no listener")?.1;
+    let address = receiver.listeners.first().ok_or("the demo's backend has no listener")?.address;
     let yaml = format!("yaml:{}", CONFIG.replace("SINK", &address.to_string()));
     let document = Document::load(&[yaml], &[], &World::system(), &catalog());
     let document = document.map_err(|problems| problems.to_string())?;
     let graph = Graph::start(&document, &Registry::default()).await;
     let graph = graph.map_err(|errors| errors.join("; "))?;
-    let entrance = graph.listeners().next().ok_or("the demo's spanloom has no listener")?.1;
+    let entrance = graph.listeners().next().ok_or("the demo's spanloom has no listener")?.address;
     send(&format!("http://{entrance}"), requests).await?;
     graph.drain().await;
     stop.cancel();

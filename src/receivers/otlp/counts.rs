@@ -1,5 +1,6 @@
 //! What a receiver counts, by the Collector's names where it has them.
 
+use super::handshakes::Handshakes;
 use super::keys::Protocol;
 use crate::batch::Signal;
 use crate::telemetry::{Counter, Gauge, Registry};
@@ -83,6 +84,8 @@ fn reason(verdict: &Verdict) -> Option<usize> {
 pub(super) struct Connections {
     pub(super) open: Gauge,
     pub(super) failed: Counter,
+    pub(super) flooded: Counter,
+    pub(super) handshakes: Handshakes,
 }
 
 impl Connections {
@@ -92,6 +95,12 @@ impl Connections {
         Connections {
             open: registry.gauge(open, "connections that are open", &labels),
             failed: registry.counter(failed, "connections that could not be accepted", &labels),
+            flooded: registry.counter(
+                "spanloom_receiver_floods",
+                "connections closed for a flood of HTTP/2 control frames",
+                &labels,
+            ),
+            handshakes: Handshakes::new(registry, id, protocol),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::intake::Intake;
 use crate::limits;
 use crate::receipt::Receipt;
 use crate::transport::compress::{inflate, inflated_size};
+use crate::transport::tls::ServerTls;
 use crate::transport::{Encoding, Inflate, Media};
 use crate::verdict::{Refusal, Verdict};
 use ::http::header::{CONNECTION, CONTENT_TYPE};
@@ -27,6 +28,8 @@ use tokio::time::timeout;
 /// One listening port and all that its requests need.
 pub(super) struct Port {
     pub(super) settings: Settings,
+    /// What is said in handshakes; `None` is plain text.
+    pub(super) tls: Option<ServerTls>,
     pub(super) intake: Intake,
     pub(super) grpc: Counts,
     pub(super) http: Counts,
@@ -54,16 +57,12 @@ impl From<Verdict> for Outcome {
     }
 }
 
-/// What a request is told that might hide another one.
-const TWO_LENGTHS: &str =
-    "Content-Length and Transfer-Encoding in one request contradict each other; send one of them";
-
 impl Port {
-    /// Answers one request.
+    /// Answers one request; `fault` says what is wrong with it before it is looked at.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        two_lengths: bool,
+        fault: Option<&str>,
     ) -> Response<Reply> {
         let (head, mut body) = request.into_parts();
         let media = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
@@ -74,7 +73,7 @@ impl Port {
             _ => Protocol::Http,
         };
         let outcome = match (protocol, self.settings.protocol) {
-            _ if two_lengths => Verdict::malformed(TWO_LENGTHS).into(),
+            _ if let Some(fault) = fault => Verdict::malformed(fault).into(),
             (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body).await,
             (_, Protocol::Http) => http::receive(self, &head, media, &mut body).await,
             _ => self.wrong_port(media).into(),

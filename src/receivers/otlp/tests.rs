@@ -88,7 +88,7 @@ fn start_receiver(grpc: &str, verdict: Verdict, room: usize, signals: Vec<Signal
     let running = runtime.block_on(start(&section, setup)).unwrap();
     let address = |protocol: Protocol| {
         let mut listeners = running.listeners.iter();
-        listeners.find(|(name, _)| *name == protocol.name()).unwrap().1.to_string()
+        listeners.find(|l| l.protocol == protocol.name()).unwrap().address.to_string()
     };
     let target = Target { grpc: address(Protocol::Grpc), http: address(Protocol::Http) };
     Fixture { runtime, target, pipeline, registry, stop, done: running.done }
