@@ -130,6 +130,10 @@ pub const LOG_PAUSE: Duration = Duration::from_secs(30);
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 
+/// Time for the answer of a running spanloom to the commands that ask it. On one machine it takes a
+/// millisecond; shorter than the 3 s that health checks of containers have by custom.
+pub const ASK_TIME: Duration = Duration::from_millis(2_500);
+
 /// Members of one W3C baggage that are read. 64 is what everyone must propagate, by the
 /// specification. Metric `spanloom_baggage_rejected_members`.
 pub const BAGGAGE_MEMBERS: usize = 64;
