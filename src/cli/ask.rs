@@ -2,6 +2,7 @@
 
 use crate::limits;
 use bytes::Bytes;
+use http::header::HeaderMap;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -11,7 +12,9 @@ use std::error::Error;
 /// An answer.
 pub struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Bytes,
+    pub trailers: HeaderMap,
 }
 
 /// Sends `request` and waits for the answer at most [`limits::ASK_TIME`]. HTTP/2 is spoken without
@@ -23,7 +26,9 @@ pub async fn ask(http2: bool, request: Request<Full<Bytes>>) -> Result<Answer, S
         let (head, body) = response.into_parts();
         let body = Limited::new(body, limits::RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| innermost(&*error))?;
-        Ok(Answer { status: head.status, body: body.to_bytes() })
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let (status, headers) = (head.status, head.headers);
+        Ok(Answer { status, headers, body: body.to_bytes(), trailers })
     };
     match tokio::time::timeout(limits::ASK_TIME, work).await {
         Ok(answer) => answer,

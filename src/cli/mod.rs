@@ -13,6 +13,7 @@ mod load;
 mod manual;
 mod print;
 mod run;
+mod status;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => print::schema(),
         Some(Command::Demo(options)) => demo::demo(&options),
         Some(Command::Load(options)) => load::load(&options),
+        Some(Command::Status(options)) => status::status(&options),
         Some(Command::Health(options)) => health::health(&options),
         Some(Command::Completions(options)) => manual::completions(&options),
         Some(Command::Man) => manual::man(),

@@ -38,9 +38,10 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{scope_group, span};
+use crate::otlp::view::{self, ResourceGroup, Span};
 use crate::otlp::wire::Message;
 use crate::otlp::write::{put_text_attribute, put_texts_attribute};
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, Finding, Findings};
 use head::{Head, Role, Tell};
 use seen::Seen;
 use smallvec::SmallVec;
@@ -142,6 +143,7 @@ struct Waiting<'a> {
     /// `None` for a root.
     parent: Option<u64>,
     head: Head,
+    group: ResourceGroup<'a>,
 }
 
 /// The ids of a span.
@@ -172,6 +174,8 @@ struct Orphans {
     /// In the order of [`Signature::ALL`].
     found: Vec<Counter>,
     late: Counter,
+    id: String,
+    findings: Findings,
 }
 
 impl Orphans {
@@ -197,11 +201,19 @@ impl Orphans {
             edits: Edits::default(),
             found: Signature::ALL.iter().map(found).collect(),
             late: setup.counter("spanloom_orphans_late", late, &[]),
+            id: setup.id.to_owned(),
+            findings: setup.registry.findings.clone(),
         }
     }
 
     /// Learns from one scope group's spans; those that may be orphans are left in `waiting`.
-    fn learn<'a>(&mut self, spans: Message<'a>, now: Moment, waiting: &mut Vec<Waiting<'a>>) {
+    fn learn<'a>(
+        &mut self,
+        group: ResourceGroup<'a>,
+        spans: Message<'a>,
+        now: Moment,
+        waiting: &mut Vec<Waiting<'a>>,
+    ) {
         // Spans of one trace mostly stand together, so the table is asked once per run.
         let (mut current, mut settled) = (0, false);
         for message in spans.messages(scope_group::ITEMS) {
@@ -219,7 +231,7 @@ impl Orphans {
                     head = Head::read(message, ids.trace_id, &self.tells);
                     self.root(trace, span, &head, now);
                 }
-                waiting.push(Waiting { message, trace, span, parent: ids.parent, head });
+                waiting.push(Waiting { message, trace, span, parent: ids.parent, head, group });
             }
             if waiting.len() >= WAITING_MAX {
                 self.judge(waiting, now);
@@ -280,12 +292,12 @@ impl Orphans {
                 Some(_) => {}
             }
             if !span.head.is_legitimate() && !span.head.tagged {
-                self.tag(&span, &found);
+                self.tag(&span, &found, now);
             }
         }
     }
 
-    fn tag(&mut self, span: &Waiting<'_>, found: &[Signature]) {
+    fn tag(&mut self, span: &Waiting<'_>, found: &[Signature], now: Moment) {
         let Some(signature) = found.first() else {
             return;
         };
@@ -311,6 +323,22 @@ impl Orphans {
         if let Some(counter) = self.found.get(*signature as usize) {
             counter.add(1);
         }
+        self.findings.note(finding(&self.id, *signature, span, now));
+    }
+}
+
+/// What is told of a tagged span: where it is, and no value of it.
+fn finding(id: &str, signature: Signature, waiting: &Waiting<'_>, now: Moment) -> Finding {
+    let service = waiting.group.attributes().find(|attribute| attribute.key == b"service.name");
+    let service = service.and_then(|attribute| attribute.value.as_text()).unwrap_or_default();
+    let span = Span(waiting.message);
+    Finding {
+        time: now.unix_nanos,
+        processor: id.to_owned(),
+        signature: signature.name().to_owned(),
+        service: view::text(service).to_owned(),
+        span: view::text(span.name()).to_owned(),
+        trace_id: span.trace_id().to_vec(),
     }
 }
 
@@ -364,7 +392,7 @@ impl Stateful for Orphans {
             let mut waiting = vec![];
             for group in batch.request().resource_groups() {
                 for scope in group.scope_groups() {
-                    self.learn(scope.0, now, &mut waiting);
+                    self.learn(group, scope.0, now, &mut waiting);
                 }
             }
             self.judge(&mut waiting, now);
