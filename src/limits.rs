@@ -134,7 +134,8 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 /// millisecond; shorter than the 3 s that health checks of containers have by custom.
 pub const ASK_TIME: Duration = Duration::from_millis(2_500);
 
-/// Findings that are kept for `spanloom status`: a screen full of them. What is older is counted only.
+/// Findings that are kept for `spanloom status`: a screen full of them. What is older is counted
+/// only.
 pub const FINDINGS: usize = 32;
 
 /// Bytes of a service's or span's name in a finding. One line; all findings together stay below

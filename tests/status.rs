@@ -166,7 +166,7 @@ fn status_prints_the_pipeline_its_numbers_and_its_findings_once() {
         "otlp traces 3 - 0 -",
         "orphans traces 3 - 3 -",
         "otlp_grpc traces 3 - 0 - 0 B 0 %",
-        "orphans orphans_found signature=tool_call_root 1 -",
+        "orphans found signature=tool_call_root 1 -",
     ] {
         assert!(squeezed.iter().any(|shown| shown == line), "{line}\n{shown}");
     }

@@ -20,8 +20,8 @@ pub async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), String> {
     Ok((listener, bound))
 }
 
-/// Serves connections with `connection`, at most `most` at once, until `stop`, which cuts them. What
-/// a connection spawns on the tracker is waited for.
+/// Serves connections with `connection`, at most `most` at once, until `stop`, which cuts them.
+/// What a connection spawns on the tracker is waited for.
 pub async fn accept<C>(
     listener: TcpListener,
     most: usize,

@@ -18,7 +18,7 @@ pub fn count(n: i64) -> String {
 /// A number per second: `0`, `0.3`, `12.5`, `1,234`.
 pub fn rate(n: f64) -> String {
     match n {
-        n if n == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         n if n < 99.95 => format!("{n:.1}"),
         n => count(n.round() as i64),
     }

@@ -1,9 +1,9 @@
 //! A status as text: the pipelines, a table for each class of components, what was dropped or
 //! changed by which rule, and the latest findings.
 //!
-//! A pure function of one status, or of two for rates. What has a place in a table is known by name;
-//! every other counter of a component that is not zero stands under its rule, so that a component
-//! that is added shows what it does without a change here.
+//! A pure function of one status, or of two for rates. What has a place in a table is known by
+//! name; every other counter of a component that is not zero stands under its rule, so that a
+//! component that is added shows what it does without a change here.
 
 use super::json::hex;
 use super::number::{bytes, clock, count, rate, span};
@@ -17,8 +17,8 @@ use std::time::Duration;
 const FINDINGS: usize = 8;
 
 /// Columns of the first cell of a row, and of the others.
-const NAME: usize = 34;
-const CELL: usize = 13;
+const NAME: usize = 24;
+const CELL: usize = 11;
 
 /// The text for `now`; rates are against `before`.
 pub fn view(now: &Status, before: Option<&Status>) -> String {
@@ -130,7 +130,7 @@ impl View<'_> {
         for component in &self.now.graph.components {
             let mut done: Vec<(String, Pair)> = vec![];
             for series in component.series.iter().filter(|series| is_rule(series)) {
-                let mut title = format!("{} {}", component.id, short(&series.name));
+                let mut title = format!("{} {}", component.id, short(component, series));
                 for (name, value) in &series.labels {
                     // Each pipeline would repeat the same lines.
                     if name != "pipeline" && name != "transport" {
@@ -235,11 +235,14 @@ fn is_rule(series: &Series) -> bool {
     series.kind == Kind::Counter && series.value > 0 && !shown
 }
 
-/// A metric's name without what all names have.
-fn short(name: &str) -> &str {
+/// A metric's name without what stands in the names of all of its component.
+fn short<'a>(component: &Component, series: &'a Series) -> &'a str {
     const STARTS: [&str; 4] =
         ["otelcol_processor_", "otelcol_receiver_", "otelcol_exporter_", "spanloom_"];
-    STARTS.iter().find_map(|start| name.strip_prefix(start)).unwrap_or(name)
+    let rest = STARTS.iter().find_map(|start| series.name.strip_prefix(start));
+    let rest = rest.unwrap_or(&series.name);
+    let own = rest.strip_prefix(component.kind.as_str()).and_then(|rest| rest.strip_prefix('_'));
+    own.unwrap_or(rest)
 }
 
 /// How full a queue is; `-` without a bound.
@@ -271,6 +274,7 @@ fn table(out: &mut String, title: &str, rows: Rows) {
     }
     let names = rows.iter().filter_map(|row| row.first()).map(|name| name.chars().count());
     let width = names.max().unwrap_or(0).max(NAME);
+    out.push('\n');
     let mut line = |name: &str, cells: &[String]| {
         let _ = write!(out, "{:width$}", plain(name));
         for cell in cells {
@@ -278,7 +282,6 @@ fn table(out: &mut String, title: &str, rows: Rows) {
         }
         out.push('\n');
     };
-    line("", &[]);
     line(title, &head);
     for row in &rows {
         if let Some((name, cells)) = row.split_first() {
@@ -387,7 +390,7 @@ mod tests {
                 "exporter sent /s lost /s queue full",
                 "debug traces 8,000 800 50 5.0 1.0 MiB 25 %",
                 "by rule count /s",
-                "x x_removed rule=marked 200 20.0",
+                "x removed rule=marked 200 20.0",
                 "findings",
                 "13:02:11 tool_call_root abababababababababababababababab tools: search [2J",
             ],
@@ -401,6 +404,6 @@ mod tests {
         quiet.graph.components.truncate(2);
         check(&view(&quiet, None), &["spanloom 1.0.0 · ready · up 0s", "traces otlp → x → debug"]);
         let text = view(&status(1), None);
-        assert!(text.contains("1,000             -"), "{text}");
+        assert!(text.contains("1,000           -"), "{text}");
     }
 }
