@@ -194,6 +194,7 @@ fn status_prints_json_for_programs() {
     assert_eq!(sent.expect("a counter")["value"], 3);
     assert_eq!(json["findings"][0]["trace_id"], format!("{:032x}", 2));
     assert_eq!(json["findings"][0]["span_name"], "search");
+    assert_eq!(json["findings"][0]["service"], "agent");
 }
 
 #[test]
