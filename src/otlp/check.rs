@@ -8,7 +8,7 @@
 //! bounds: items and elements are counted here and not there, values nest less deeply here, and
 //! groups within each other too ([`GROUP_NESTING_MAX`]).
 
-use super::schema::{ANY_VALUE, Field, KEY_VALUE, Kind, Label, Message};
+use super::schema::{ANY_VALUE, Field, KEY_VALUE, Kind, Label, Message, Step};
 use super::wire::{GROUP_NESTING_MAX, WireType, skip_group, varint};
 
 /// What a request may hold at most.
@@ -78,25 +78,8 @@ impl Walk<'_> {
     ) -> Result<(), Malformed> {
         let (mut at, mut seen) = (0, 0);
         loop {
-            // The usual field: known, a short text or message, its tag and length one byte each.
-            if let Some([tag, len @ 0..=0x7f, rest @ ..]) = bytes.get(at..)
-                && let Some(field) = message.usual(*tag)
-                && field.wire == WireType::Len
-                && let Some(value) = rest.get(..usize::from(*len))
-            {
-                self.tally.repeated_singular |= seen & field.singular != 0;
-                seen |= field.singular;
-                match field.kind {
-                    Kind::Message(child)
-                        if std::ptr::eq(child, &KEY_VALUE) && is_plain_attribute(value) =>
-                    {
-                        self.count(2, false)?;
-                    }
-                    Kind::Text if is_utf8(value) => {}
-                    Kind::Id | Kind::Bytes => {}
-                    _ => self.value(message, field, value, base + at + 2, nesting)?,
-                }
-                at += 2 + value.len();
+            if let Some(size) = self.usual(message, bytes.get(at..), &mut seen)? {
+                at += size;
                 continue;
             }
             if at == bytes.len() {
@@ -117,6 +100,37 @@ impl Walk<'_> {
             }
             at = next;
         }
+    }
+
+    /// Proves the usual field at the beginning of `rest` and yields its size: known, its tag and
+    /// length one byte each, its value a plain one. Of any other this says nothing.
+    #[inline(always)]
+    fn usual(
+        &mut self,
+        message: &'static Message,
+        rest: Option<&[u8]>,
+        seen: &mut u32,
+    ) -> Result<Option<usize>, Malformed> {
+        let Some([tag, first, rest @ ..]) = rest else { return Ok(None) };
+        let usual = message.usual(*tag);
+        let size = match usual.step {
+            Step::Fixed64 if rest.len() >= 7 => 9,
+            Step::Varint if *first < 0x80 => 2,
+            Step::Bytes | Step::Text | Step::Attribute if *first < 0x80 => {
+                let Some(value) = rest.get(..usize::from(*first)) else { return Ok(None) };
+                match usual.step {
+                    Step::Text if !is_utf8(value) => return Ok(None),
+                    Step::Attribute if !is_plain_attribute(value) => return Ok(None),
+                    Step::Attribute => self.count(2, false)?,
+                    _ => {}
+                }
+                2 + value.len()
+            }
+            _ => return Ok(None),
+        };
+        self.tally.repeated_singular |= *seen & usual.singular != 0;
+        *seen |= usual.singular;
+        Ok(Some(size))
     }
 
     /// Checks a known field's value, which stands at `at` in the request.
@@ -242,13 +256,22 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize, base: usize) -> Ma
 /// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
 #[inline]
 fn is_plain_attribute(bytes: &[u8]) -> bool {
-    // Where all is ASCII, tags and lengths included, every length is one byte and every text
-    // proven: the commonest attribute of all, a short key and a short text.
-    if is_ascii(bytes)
-        && let [0x0a, key, rest @ ..] = bytes
-        && let Some([0x12, value, 0x0a, text, end @ ..]) = rest.get(usize::from(*key)..)
+    // A short key and a short text or number. Where a text has nothing but ASCII around it, tags
+    // and lengths included, all of it is proven at once.
+    if let [0x0a, key @ 0..0x80, rest @ ..] = bytes
+        && let Some((key, [0x12, len @ 0..0x80, value @ ..])) =
+            rest.split_at_checked(usize::from(*key))
+        && usize::from(*len) == value.len()
     {
-        return *value == text.wrapping_add(2) && usize::from(*text) == end.len();
+        match value {
+            [0x0a, len, text @ ..] if usize::from(*len) == text.len() && is_ascii(bytes) => {
+                return true;
+            }
+            [0x10 | 0x18, number @ ..] if is_ascii(key) => {
+                return varint(number, 0).is_some_and(|(_, end)| end == number.len());
+            }
+            _ => {}
+        }
     }
     is_plain_in_parts(bytes)
 }
@@ -292,14 +315,17 @@ fn is_utf8(text: &[u8]) -> bool {
     is_ascii(text) || std::str::from_utf8(text).is_ok()
 }
 
-/// Whether `text` is ASCII, eight bytes at a time; short texts pay no call.
+/// Whether `text` is ASCII, sixteen bytes at a time; short texts pay no call.
 #[inline]
 fn is_ascii(text: &[u8]) -> bool {
-    let Some(last) = text.last_chunk::<8>() else {
-        return text.iter().fold(0, |all, byte| all | byte) < 0x80;
+    const HIGH: u128 = u128::from_le_bytes([0x80; 16]);
+    let (words, rest) = text.as_chunks::<16>();
+    let all = match (text.last_chunk::<16>(), rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
+        (Some(last), ..) => u128::from_le_bytes(*last),
+        (None, Some(first), Some(last)) => {
+            u128::from(u64::from_le_bytes(*first) | u64::from_le_bytes(*last))
+        }
+        _ => u128::from(rest.iter().fold(0, |all, byte| all | byte)),
     };
-    let (words, _) = text.as_chunks::<8>();
-    let last = u64::from_le_bytes(*last);
-    let all = words.iter().fold(last, |all, word| all | u64::from_le_bytes(*word));
-    all & 0x8080_8080_8080_8080 == 0
+    words.iter().fold(all, |all, word| all | u128::from_le_bytes(*word)) & HIGH == 0
 }

@@ -60,6 +60,30 @@ pub struct Field {
     /// A bit of its own among the singular fields of its message, the same one for all members of
     /// a oneof; 0 for a repeated field.
     pub singular: u32,
+    /// What it takes to prove a usual value.
+    pub step: Step,
+}
+
+/// What it takes to prove a value that is laid out as its field says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A look at the field: it is unknown or unusual.
+    Look,
+    /// Nothing behind the length.
+    Bytes,
+    Text,
+    Attribute,
+    Message,
+    Fixed64,
+    Varint,
+}
+
+/// What a one-byte tag means.
+#[derive(Clone, Copy)]
+pub struct Usual {
+    pub step: Step,
+    /// As in [`Field::singular`].
+    pub singular: u32,
 }
 
 /// One message type.
@@ -71,8 +95,8 @@ pub struct Message {
     pub item: bool,
     /// By number, the field's place in `fields`, counted from 1; 0 for none.
     places: [u8; PLACES],
-    /// The same by tag, for tags of one byte with the field's own wire type.
-    usual: [u8; 128],
+    /// By tag, for tags of one byte with the field's own wire type.
+    usual: [Usual; 128],
 }
 
 /// More than the largest field number.
@@ -86,11 +110,11 @@ impl Message {
         self.fields.get(usize::from(place).wrapping_sub(1))
     }
 
-    /// The field whose one-byte tag is `tag`: nearly all fields of nearly all requests.
+    /// What the one-byte tag `tag` means: nearly all fields of nearly all requests.
     #[inline]
-    pub fn usual(&self, tag: u8) -> Option<&'static Field> {
-        let place = *self.usual.get(usize::from(tag))?;
-        self.fields.get(usize::from(place).wrapping_sub(1))
+    pub fn usual(&self, tag: u8) -> Usual {
+        let unknown = Usual { step: Step::Look, singular: 0 };
+        self.usual.get(usize::from(tag)).copied().unwrap_or(unknown)
     }
 
     /// The field with the JSON name `name`.
@@ -111,7 +135,20 @@ const fn field(number: u32, name: &'static str, kind: Kind, label: Label) -> Fie
         Label::Oneof => 1,
         Label::One | Label::Optional => 1 << number,
     };
-    Field { number, name, kind, label, wire, singular }
+    let step = match kind {
+        Kind::Text => Step::Text,
+        Kind::Bytes | Kind::Id => Step::Bytes,
+        Kind::Message(_) => Step::Message,
+        Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => Step::Fixed64,
+        Kind::Fixed32 => Step::Look,
+        _ => Step::Varint,
+    };
+    Field { number, name, kind, label, wire, singular, step }
+}
+/// The attributes of a message, which are most of what a request consists of.
+const fn attributes(number: u32) -> Field {
+    let field = field(number, "attributes", Kind::Message(&KEY_VALUE), Label::Many);
+    Field { step: Step::Attribute, ..field }
 }
 const fn one(number: u32, name: &'static str, kind: Kind) -> Field {
     field(number, name, kind, Label::One)
@@ -135,12 +172,12 @@ const fn places(fields: &[Field]) -> [u8; PLACES] {
     places
 }
 #[expect(clippy::indexing_slicing, reason = "the compiler evaluates it, and `get` is not const")]
-const fn usual(fields: &[Field]) -> [u8; 128] {
-    let (mut usual, mut k) = ([0; 128], 0);
+const fn usual(fields: &[Field]) -> [Usual; 128] {
+    let (mut usual, mut k) = ([Usual { step: Step::Look, singular: 0 }; 128], 0);
     while k < fields.len() {
         let tag = fields[k].number << 3 | fields[k].wire.code();
         if tag < 128 {
-            usual[tag as usize] = k as u8 + 1;
+            usual[tag as usize] = Usual { step: fields[k].step, singular: fields[k].singular };
         }
         k += 1;
     }
@@ -182,7 +219,7 @@ static SCOPE: Message = message(
     &[
         one(1, "name", Text),
         one(2, "version", Text),
-        many(3, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(3),
         one(4, "droppedAttributesCount", Uint32),
     ],
 );
@@ -198,7 +235,7 @@ static ENTITY_REF: Message = message(
 static RESOURCE: Message = message(
     "Resource",
     &[
-        many(1, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(1),
         one(2, "droppedAttributesCount", Uint32),
         many(3, "entityRefs", Kind::Message(&ENTITY_REF)),
     ],
@@ -235,7 +272,7 @@ pub static SPAN: Message = item(
         one(6, "kind", Enum),
         one(7, "startTimeUnixNano", Fixed64),
         one(8, "endTimeUnixNano", Fixed64),
-        many(9, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(9),
         one(10, "droppedAttributesCount", Uint32),
         many(11, "events", Kind::Message(&EVENT)),
         one(12, "droppedEventsCount", Uint32),
@@ -250,7 +287,7 @@ static EVENT: Message = message(
     &[
         one(1, "timeUnixNano", Fixed64),
         one(2, "name", Text),
-        many(3, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(3),
         one(4, "droppedAttributesCount", Uint32),
     ],
 );
@@ -260,7 +297,7 @@ static LINK: Message = message(
         one(1, "traceId", Id),
         one(2, "spanId", Id),
         one(3, "traceState", Text),
-        many(4, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(4),
         one(5, "droppedAttributesCount", Uint32),
         one(6, "flags", Fixed32),
     ],
@@ -292,7 +329,7 @@ pub static LOG_RECORD: Message = item(
         one(2, "severityNumber", Enum),
         one(3, "severityText", Text),
         one(5, "body", Kind::Message(&ANY_VALUE)),
-        many(6, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(6),
         one(7, "droppedAttributesCount", Uint32),
         one(8, "flags", Fixed32),
         one(9, "traceId", Id),
@@ -370,7 +407,7 @@ static NUMBER_DATA_POINT: Message = item(
         oneof(4, "asDouble", Double),
         many(5, "exemplars", Kind::Message(&EXEMPLAR)),
         oneof(6, "asInt", Sfixed64),
-        many(7, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(7),
         one(8, "flags", Uint32),
     ],
 );
@@ -384,7 +421,7 @@ static HISTOGRAM_DATA_POINT: Message = item(
         many(6, "bucketCounts", Fixed64),
         many(7, "explicitBounds", Double),
         many(8, "exemplars", Kind::Message(&EXEMPLAR)),
-        many(9, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(9),
         one(10, "flags", Uint32),
         optional(11, "min", Double),
         optional(12, "max", Double),
@@ -393,7 +430,7 @@ static HISTOGRAM_DATA_POINT: Message = item(
 static EXPONENTIAL_DATA_POINT: Message = item(
     "ExponentialHistogramDataPoint",
     &[
-        many(1, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(1),
         one(2, "startTimeUnixNano", Fixed64),
         one(3, "timeUnixNano", Fixed64),
         one(4, "count", Fixed64),
@@ -419,7 +456,7 @@ static SUMMARY_DATA_POINT: Message = item(
         one(4, "count", Fixed64),
         one(5, "sum", Double),
         many(6, "quantileValues", Kind::Message(&VALUE_AT_QUANTILE)),
-        many(7, "attributes", Kind::Message(&KEY_VALUE)),
+        attributes(7),
         one(8, "flags", Uint32),
     ],
 );

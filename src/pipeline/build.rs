@@ -1,14 +1,13 @@
 //! Builds the graph of a document, runs it, and takes it down in order.
 
 use super::catalog::kind_of;
-use super::chain::{Chain, Link};
-use super::entry::{Entry, Fork, Leading, Next};
+use super::entry::{Entry, Fork, Next};
 use super::exits::Exits;
+use super::stages::{Stage, Stages};
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
-use crate::processors::Built;
 use crate::telemetry::Registry;
 use crate::{exporters, limits, processors, receivers};
 use std::net::SocketAddr;
@@ -126,8 +125,7 @@ impl Graph {
         exits: Exits,
         registry: &Registry,
     ) -> Arc<Entry> {
-        let mut leading = vec![];
-        let mut chain = Chain::default();
+        let mut stages = Stages::default();
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
             let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
@@ -138,14 +136,11 @@ impl Graph {
             let outgoing = "otelcol_processor_outgoing_items";
             let incoming = registry.counter(incoming, "items that came in", &labels);
             let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-            match (kind.build)(&configured.section, &setup) {
-                Built::Stateful(processor) => chain.push(Link { incoming, outgoing, processor }),
-                Built::Stateless(processor) => {
-                    let link = Leading { incoming, outgoing, processor };
-                    if chain.is_empty() { leading.push(link) } else { chain.push(link.into()) }
-                }
-            }
+            let processor = (kind.build)(&configured.section, &setup);
+            let name = kind.component.name;
+            stages.push(Stage { name, incoming, outgoing, processor });
         }
+        let (leading, chain) = stages.arrange();
         if chain.is_empty() {
             return Arc::new(Entry { leading, next: Next::Exits(exits) });
         }

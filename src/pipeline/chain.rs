@@ -33,6 +33,11 @@ impl Chain {
         self.links.is_empty()
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
     /// Runs `batch` through the processors from the one at `first` on; `done` gets what leaves
     /// the last.
     fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {

@@ -1,6 +1,5 @@
 //! The beginning of a pipeline: leading stateless processors, on the caller's own task.
 
-use super::chain::Link;
 use super::exits::Exits;
 use crate::batch::Batch;
 use crate::clock;
@@ -99,13 +98,5 @@ impl Consumer for Fork {
             }
             last.consume(batch).await;
         })
-    }
-}
-
-impl From<Leading> for Link<dyn crate::processors::Stateful> {
-    /// A stateless processor that comes behind a stateful one runs on that one's task.
-    fn from(leading: Leading) -> Self {
-        let Leading { incoming, outgoing, processor } = leading;
-        Link { incoming, outgoing, processor: Box::new(super::chain::Follower(processor)) }
     }
 }

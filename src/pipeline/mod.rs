@@ -4,7 +4,8 @@
 //! of it starts. A batch's way: the receiving connection's task runs the leading stateless
 //! processors ([`entry`]); from the first stateful one on, the batch belongs to the pipeline's
 //! own task ([`chain`], one per shard), which alone may change the processors behind it; then
-//! every exporter of the pipeline is offered a clone ([`exits`]), which costs no copy.
+//! every exporter of the pipeline is offered a clone ([`exits`]), which costs no copy. Which
+//! processor runs where is laid out in [`stages`].
 //!
 //! Absent on purpose: locks around processors, a graph library for what is a list, and any
 //! knowledge of sockets.
@@ -14,5 +15,6 @@ pub mod catalog;
 mod chain;
 mod entry;
 mod exits;
+mod stages;
 
 pub use build::{Graph, Listener};

@@ -12,11 +12,13 @@ use crate::config::{Component, Section};
 use crate::moment::Moment;
 use crate::telemetry::{Counter, Gauge, Registry};
 use crate::verdict::Verdict;
+use inspect::Inspector;
 use std::sync::Arc;
 
 mod baggage;
 mod counts;
 mod filter;
+pub mod inspect;
 mod memory;
 mod names;
 mod orphans;
@@ -41,12 +43,19 @@ pub enum Built {
     Stateless(Arc<dyn Stateless>),
     /// Holds state; owned by one task per shard.
     Stateful(Box<dyn Stateful>),
+    /// Holds state, and looks at items one by one.
+    Inspector(Box<dyn Inspector>),
 }
 
 /// A processor without state.
 pub trait Stateless: Send + Sync {
     /// Takes a batch and hands on what becomes of it.
     fn process(&self, batch: Batch, now: Moment, out: &mut Out);
+
+    /// The same as an inspector, if it can be one: next to inspectors it shares their walk.
+    fn inspector(&self) -> Option<Box<dyn Inspector>> {
+        None
+    }
 }
 
 /// A processor with state.

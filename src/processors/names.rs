@@ -121,6 +121,11 @@ impl<T: Copy> Names<T> {
         names
     }
 
+    /// All patterns.
+    pub fn patterns(&self) -> Vec<Pattern> {
+        self.rules.iter().map(|rule| rule.pattern.clone()).collect()
+    }
+
     /// What `name` stands for.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<T> {

@@ -1,11 +1,12 @@
 //! The bench that every processor's tests run on: spans in, spans out, in the text notation.
 
+use super::inspect::Row;
 use super::{Built, LIST, Out, Setup};
 use crate::batch::{Batch, Signal};
 use crate::config::Section;
 use crate::moment::Moment;
 use crate::otlp::text;
-use crate::telemetry::Registry;
+use crate::telemetry::{Finding, Registry};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -25,7 +26,12 @@ impl Bench {
         let section = section(name, yaml).expect("the test's configuration is valid");
         let registry = Registry::default();
         let setup = Setup { id: name, pipeline: signal.name(), signal, registry: &registry };
-        let processor = (kind.build)(&section, &setup);
+        let processor = match (kind.build)(&section, &setup) {
+            Built::Inspector(inspector) => {
+                Built::Stateful(Box::new(Row::new(vec![inspector], vec![])))
+            }
+            other => other,
+        };
         Bench { processor, signal, registry, now: Moment::default() }
     }
 
@@ -42,6 +48,7 @@ impl Bench {
         match &mut self.processor {
             Built::Stateless(processor) => processor.process(batch, self.now, &mut out),
             Built::Stateful(processor) => processor.process(batch, self.now, &mut out),
+            Built::Inspector(_) => unreachable!("it was put in a row"),
         }
         let passed = out.take();
         assert!(passed.len() <= 1, "no processor here splits a batch");
@@ -86,6 +93,11 @@ impl Bench {
             name == Some(metric) && line.contains(label)
         });
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// What was noted, the newest first.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.registry.findings.latest()
     }
 }
 

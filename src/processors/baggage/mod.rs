@@ -19,16 +19,17 @@
 mod values;
 mod w3c;
 
+use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, trace_key};
 use super::names::{Names, Pattern};
-use super::{Built, Kind, Out, Setup, Stateful};
-use crate::batch::{Batch, Signal};
+use super::{Built, Kind, Setup};
+use crate::batch::Signal;
 use crate::config::catalog::Class;
 use crate::config::{Component, Key, Problems, Section};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{any_value, log_record, scope_group, span};
+use crate::otlp::fields::{any_value, log_record, span};
 use crate::otlp::view::{self, AnyValue, Attribute};
 use crate::otlp::wire::{Field, Message, put_varint_field};
 use crate::otlp::write::{put_attribute, put_text_value};
@@ -89,7 +90,7 @@ pub const KIND: Kind = Kind {
         keys: KEYS,
         check,
     },
-    build: |section, setup| Built::Stateful(Box::new(Baggage::new(section, setup))),
+    build: |section, setup| Built::Inspector(Box::new(Baggage::new(section, setup))),
 };
 
 fn check(section: &Section, problems: &mut Problems) {
@@ -125,20 +126,20 @@ enum Role {
     Value(u8),
 }
 
-/// Where spans or log records keep what is needed here, as field numbers.
-#[derive(Clone, Copy)]
-struct Shape {
-    trace_id: u32,
-    attributes: u32,
-}
-
 /// An item that waits for the values of its trace.
 struct Waiting {
-    trace: u128,
+    trace: Option<u128>,
     /// Where it starts in the request.
     start: usize,
     /// The keys that it has.
     present: u32,
+}
+
+impl Waiting {
+    /// The place of an appendix to it.
+    fn start(&self) -> Message<'static> {
+        Message { bytes: &[], start: self.start }
+    }
 }
 
 /// Attributes of an item that carry values.
@@ -153,10 +154,10 @@ struct Baggage {
     targets: Vec<String>,
     max_value_bytes: usize,
     plus_as_space: bool,
-    shape: Shape,
+    /// The number of the items' field with attributes.
+    attributes: u32,
     memory: Memory<Values>,
     waiting: Vec<Waiting>,
-    edits: Edits,
     /// A value on its way.
     value: Vec<u8>,
     promoted: usize,
@@ -192,15 +193,12 @@ impl Baggage {
             targets: numbered.iter().map(|(_, key)| target(key)).collect(),
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
-            shape: match setup.signal {
-                Signal::Logs => {
-                    Shape { trace_id: log_record::TRACE_ID, attributes: log_record::ATTRIBUTES }
-                }
-                _ => Shape { trace_id: span::TRACE_ID, attributes: span::ATTRIBUTES },
+            attributes: match setup.signal {
+                Signal::Logs => log_record::ATTRIBUTES,
+                _ => span::ATTRIBUTES,
             },
             memory: memory(section, setup),
             waiting: vec![],
-            edits: Edits::default(),
             value: vec![],
             promoted: 0,
             rejected: Rejected::default(),
@@ -209,40 +207,14 @@ impl Baggage {
         }
     }
 
-    /// Reads one item, and lets it wait for what the batch holds further behind.
-    #[inline]
-    fn item(&mut self, item: Message<'_>, now: Moment) {
-        let (mut trace, mut present) = (None, 0);
-        let mut carried = Carried::new();
-        for field in item.fields() {
-            if field.number == self.shape.attributes {
-                if let Some(role) = self.roles.find(view::key(&field)) {
-                    if let Role::Target(key) = role {
-                        present |= 1 << key;
-                    }
-                    carried.push((role, field));
-                }
-            } else if field.number == self.shape.trace_id {
-                trace = trace_key(field.bytes());
-            }
-        }
-        if !carried.is_empty() {
-            present = self.carrier(item, trace, present, &carried, now);
-        }
-        if let Some(trace) = trace {
-            self.waiting.push(Waiting { trace, start: item.start, present });
-        }
-    }
-
-    /// Learns from an item that carries values. Yields the keys that it has then.
+    /// Learns from an item that carries values.
     fn carrier(
         &mut self,
-        item: Message<'_>,
-        trace: Option<u128>,
-        mut present: u32,
+        item: &mut Waiting,
         carried: &Carried<'_>,
         now: Moment,
-    ) -> u32 {
+        edits: &mut Edits,
+    ) {
         let mut members: SmallVec<[(u8, Member<'_>); 8]> = SmallVec::new();
         for (role, field) in carried {
             let value = Attribute::of(*field).map_or(AnyValue::Empty, |attribute| attribute.value);
@@ -253,7 +225,7 @@ impl Baggage {
                     texts.filter_map(AnyValue::as_text).for_each(|t| self.read(t, &mut members));
                 }
                 (Role::Target(key) | Role::Value(key), value) if self.encode(value) => {
-                    present = self.offer(item, trace, present, *key, now);
+                    self.offer(item, *key, now, edits);
                 }
                 _ => {}
             }
@@ -263,10 +235,9 @@ impl Baggage {
             if !member.decode(self.plus_as_space, &mut text) {
                 self.rejected.malformed += 1;
             } else if self.encode(AnyValue::Text(&text)) {
-                present = self.offer(item, trace, present, key, now);
+                self.offer(item, key, now, edits);
             }
         }
-        present
     }
 
     /// Collects the members with listed keys; the last of each key counts.
@@ -298,43 +269,33 @@ impl Baggage {
 
     /// Offers the value at hand to the trace. If the trace has another one, the item gets its own
     /// here and now; else it gets the trace's with all the others.
-    fn offer(
-        &mut self,
-        item: Message<'_>,
-        trace: Option<u128>,
-        present: u32,
-        key: u8,
-        now: Moment,
-    ) -> u32 {
+    fn offer(&mut self, item: &mut Waiting, key: u8, now: Moment, edits: &mut Edits) {
         let name = self.targets.get(usize::from(key)).map_or("", String::as_str).as_bytes();
-        let (number, value) = (self.shape.attributes, self.value.as_slice());
+        let (number, value) = (self.attributes, self.value.as_slice());
         let offer = |values: &mut Values| values.offer(key, number, name, value);
-        let same = trace.is_some_and(|trace| self.memory.update(trace, now, offer));
-        if same || present & 1 << key != 0 {
-            return present;
+        let same = item.trace.is_some_and(|trace| self.memory.update(trace, now, offer));
+        if !same && item.present & 1 << key == 0 {
+            edits.append(item.start(), |out| put_attribute(out, number, name, value));
+            self.promoted += 1;
+            item.present |= 1 << key;
         }
-        self.edits.append(item, |out| put_attribute(out, number, name, value));
-        self.promoted += 1;
-        present | 1 << key
     }
 
     /// Gives the waiting items what their traces have.
-    fn promote(&mut self, now: Moment) {
+    fn promote(&mut self, now: Moment, edits: &mut Edits) {
         if self.memory.is_empty() {
             return self.waiting.clear();
         }
-        let (edits, promoted) = (&mut self.edits, &mut self.promoted);
         for run in self.waiting.chunk_by(|a, b| a.trace == b.trace) {
-            let trace = run.first().map_or(0, |item| item.trace);
-            let Some(values) = self.memory.get(trace, now) else {
+            let trace = run.first().and_then(|item| item.trace);
+            let Some(values) = trace.and_then(|trace| self.memory.get(trace, now)) else {
                 continue;
             };
             for item in run {
                 let missing = values.mask() & !item.present;
                 if missing != 0 {
-                    let item_start = Message { bytes: &[], start: item.start };
-                    edits.append(item_start, |out| values.put(item.present, out));
-                    *promoted += missing.count_ones() as usize;
+                    edits.append(item.start(), |out| values.put(item.present, out));
+                    self.promoted += missing.count_ones() as usize;
                 }
             }
         }
@@ -384,24 +345,43 @@ impl Counters {
     }
 }
 
-impl Stateful for Baggage {
-    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
+impl Inspector for Baggage {
+    fn keys(&self) -> Vec<Pattern> {
+        self.roles.patterns()
+    }
+
+    fn begin(&mut self, now: Moment) {
         self.memory.expire(now);
-        if batch.signal() != Signal::Metrics {
-            for group in batch.request().resource_groups() {
-                for scope in group.scope_groups() {
-                    for item in scope.0.messages(scope_group::ITEMS) {
-                        self.item(item, now);
-                        if self.waiting.len() >= limits::BAGGAGE_WAITING_ITEMS {
-                            self.promote(now);
-                        }
-                    }
+    }
+
+    /// Reads one item, and lets it wait for what the batch holds further behind.
+    fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
+        let trace = trace_key(item.trace_id);
+        let mut waiting = Waiting { trace, start: item.message.start, present: 0 };
+        let mut carried = Carried::new();
+        for attribute in &item.attributes {
+            let field = item.field(*attribute);
+            if let Some(role) = self.roles.find(view::key(&field)) {
+                if let Role::Target(key) = role {
+                    waiting.present |= 1 << key;
                 }
+                carried.push((role, field));
             }
-            self.promote(now);
-            self.count();
         }
-        out.pass(if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) });
+        if !carried.is_empty() {
+            self.carrier(&mut waiting, &carried, now, edits);
+        }
+        if trace.is_some() {
+            self.waiting.push(waiting);
+        }
+        if self.waiting.len() >= limits::BAGGAGE_WAITING_ITEMS {
+            self.promote(now, edits);
+        }
+    }
+
+    fn end(&mut self, now: Moment, edits: &mut Edits) {
+        self.promote(now, edits);
+        self.count();
     }
 }
 

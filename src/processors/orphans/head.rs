@@ -1,8 +1,9 @@
-//! What must be known of a fragment's head before it is judged: one walk over all its fields.
+//! What must be known of a fragment's head before it is judged.
 
 use crate::otlp::fields::{link, span};
 use crate::otlp::view::{self, Attribute};
-use crate::otlp::wire::{Field, Message};
+use crate::otlp::wire::Field;
+use crate::processors::inspect::Item;
 use crate::processors::names::{Names, Pattern};
 
 /// Span kinds, by number.
@@ -60,11 +61,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads `span`, whose trace id is `trace_id`.
-    pub fn read(span: Message<'_>, trace_id: &[u8], tells: &Names<Tell>) -> Head {
+    /// Reads `span`.
+    pub fn read(span: &Item<'_>, tells: &Names<Tell>) -> Head {
         let mut head = Head::default();
-        for field in span.fields() {
-            match field.number {
+        for part in &span.parts {
+            let field = span.field(*part);
+            match part.number {
                 span::KIND => head.kind = field.number_value(),
                 span::START_TIME => head.start = field.number_value(),
                 span::END_TIME => head.end = field.number_value(),
@@ -72,18 +74,23 @@ impl Head {
                 span::LINKS => {
                     let link = field.message().and_then(|link| link.field(link::TRACE_ID));
                     head.links = true;
-                    head.links_elsewhere |= link.is_some_and(|id| id.bytes() != trace_id);
+                    head.links_elsewhere |= link.is_some_and(|id| id.bytes() != span.trace_id);
                 }
-                span::ATTRIBUTES => head.attribute(field, tells),
                 _ => {}
+            }
+        }
+        for attribute in &span.attributes {
+            let field = span.field(*attribute);
+            if let Some(tell) = tells.find(view::key(&field)) {
+                head.attribute(field, tell);
             }
         }
         head
     }
 
-    fn attribute(&mut self, field: Field<'_>, tells: &Names<Tell>) {
-        match tells.find(view::key(&field)) {
-            Some(Tell::Values(tool, llm)) => {
+    fn attribute(&mut self, field: Field<'_>, tell: Tell) {
+        match tell {
+            Tell::Values(tool, llm) => {
                 let value = Attribute::of(field).and_then(|a| a.value.as_text());
                 let value = view::text(value.unwrap_or_default());
                 if value == tool {
@@ -92,8 +99,7 @@ impl Head {
                     self.role = self.role.or(Some(Role::Llm));
                 }
             }
-            Some(Tell::Tagged) => self.tagged = true,
-            None => {}
+            Tell::Tagged => self.tagged = true,
         }
     }
 

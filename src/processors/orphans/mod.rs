@@ -28,17 +28,17 @@
 mod head;
 mod seen;
 
+use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
-use super::names::Names;
-use super::{Built, Kind, Out, Setup, Stateful};
-use crate::batch::{Batch, Signal};
+use super::names::{Names, Pattern};
+use super::{Built, Kind, Setup};
 use crate::config::catalog::{Class, no_check};
 use crate::config::{Component, Key, Section};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{scope_group, span};
-use crate::otlp::view::{self, ResourceGroup, Span};
+use crate::otlp::fields::span;
+use crate::otlp::view::{self, Request, ScopeGroup, Span};
 use crate::otlp::wire::Message;
 use crate::otlp::write::{put_text_attribute, put_texts_attribute};
 use crate::telemetry::{Counter, Finding, Findings};
@@ -82,7 +82,7 @@ pub const KIND: Kind = Kind {
         keys: KEYS,
         check: no_check,
     },
-    build: |section, setup| Built::Stateful(Box::new(Orphans::new(section, setup))),
+    build: |section, setup| Built::Inspector(Box::new(Orphans::new(section, setup))),
 };
 
 /// Heads that wait for the rest of their batch.
@@ -136,22 +136,14 @@ struct Root {
 }
 
 /// A span to be judged once its batch is read.
-struct Waiting<'a> {
-    message: Message<'a>,
+struct Waiting {
+    /// Where it starts in the request.
+    start: usize,
     trace: u128,
     span: u64,
     /// `None` for a root.
     parent: Option<u64>,
     head: Head,
-    group: ResourceGroup<'a>,
-}
-
-/// The ids of a span.
-#[derive(Default)]
-struct Ids<'a> {
-    trace_id: &'a [u8],
-    span_id: &'a [u8],
-    parent: Option<u64>,
 }
 
 /// The names of the tags.
@@ -170,11 +162,16 @@ struct Orphans {
     settle: Duration,
     traces: Memory<Trace>,
     seen: Seen,
-    edits: Edits,
+    /// The trace of the last span, and whether all parents in it should have come: spans of one
+    /// trace mostly stand together.
+    current: (u128, bool),
+    waiting: Vec<Waiting>,
     /// In the order of [`Signature::ALL`].
     found: Vec<Counter>,
     late: Counter,
     id: String,
+    /// What was tagged in this batch, in order, and where it starts.
+    tagged: Vec<(usize, Signature)>,
     findings: Findings,
 }
 
@@ -198,44 +195,13 @@ impl Orphans {
             settle: section.duration("settle"),
             traces: memory(section, setup),
             seen: Seen::new(section.count("limit_spans")),
-            edits: Edits::default(),
+            current: (0, false),
+            waiting: vec![],
             found: Signature::ALL.iter().map(found).collect(),
             late: setup.counter("spanloom_orphans_late", late, &[]),
             id: setup.id.to_owned(),
+            tagged: vec![],
             findings: setup.registry.findings.clone(),
-        }
-    }
-
-    /// Learns from one scope group's spans; those that may be orphans are left in `waiting`.
-    fn learn<'a>(
-        &mut self,
-        group: ResourceGroup<'a>,
-        spans: Message<'a>,
-        now: Moment,
-        waiting: &mut Vec<Waiting<'a>>,
-    ) {
-        // Spans of one trace mostly stand together, so the table is asked once per run.
-        let (mut current, mut settled) = (0, false);
-        for message in spans.messages(scope_group::ITEMS) {
-            let ids = Ids::read(message);
-            let (Some(trace), Some(span)) = (trace_key(ids.trace_id), span_key(ids.span_id)) else {
-                continue;
-            };
-            if trace != current {
-                (current, settled) = (trace, self.enter(trace, now));
-            }
-            self.seen.insert(trace, span);
-            if ids.parent.is_none() || settled {
-                let mut head = Head::default();
-                if ids.parent.is_none() {
-                    head = Head::read(message, ids.trace_id, &self.tells);
-                    self.root(trace, span, &head, now);
-                }
-                waiting.push(Waiting { message, trace, span, parent: ids.parent, head, group });
-            }
-            if waiting.len() >= WAITING_MAX {
-                self.judge(waiting, now);
-            }
         }
     }
 
@@ -266,38 +232,35 @@ impl Orphans {
     }
 
     /// Tags those of the waiting spans that are orphans.
-    fn judge(&mut self, waiting: &mut Vec<Waiting<'_>>, now: Moment) {
-        for mut span in waiting.drain(..) {
+    fn judge(&mut self, now: Moment, edits: &mut Edits) {
+        for span in std::mem::take(&mut self.waiting) {
             let root = self.traces.get(span.trace, now).and_then(|trace| trace.root);
             let mut found: SmallVec<[Signature; 3]> = SmallVec::new();
+            if span.head.role == Some(Role::Tool) {
+                found.push(Signature::ToolCallRoot);
+            }
             match span.parent {
-                None => {
-                    if root.is_some_and(|root| root.span != span.span) {
-                        found.push(Signature::MidSequenceRoot);
-                    }
-                    if span.head.role == Some(Role::Tool) {
-                        found.insert(0, Signature::ToolCallRoot);
-                    }
+                None if root.is_some_and(|root| root.span != span.span) => {
+                    found.push(Signature::MidSequenceRoot);
                 }
-                Some(parent) if !self.seen.contains(span.trace, parent) => {
-                    let id = Ids::read(span.message).trace_id;
-                    span.head = Head::read(span.message, id, &self.tells);
-                    if root.is_some_and(|root| span.head.end <= root.end) {
-                        if span.head.role == Some(Role::Tool) {
-                            found.push(Signature::ToolCallRoot);
+                None => {}
+                Some(parent) => {
+                    let gone = !self.seen.contains(span.trace, parent);
+                    match root {
+                        Some(root) if gone && span.head.end <= root.end => {
+                            found.push(Signature::MissingParent);
                         }
-                        found.push(Signature::MissingParent);
+                        _ => continue,
                     }
                 }
-                Some(_) => {}
             }
             if !span.head.is_legitimate() && !span.head.tagged {
-                self.tag(&span, &found, now);
+                self.tag(&span, &found, edits);
             }
         }
     }
 
-    fn tag(&mut self, span: &Waiting<'_>, found: &[Signature], now: Moment) {
+    fn tag(&mut self, span: &Waiting, found: &[Signature], edits: &mut Edits) {
         let Some(signature) = found.first() else {
             return;
         };
@@ -307,7 +270,8 @@ impl Orphans {
             (None, _) => ("unresolved", None),
         };
         let tags = &self.tags;
-        self.edits.append(span.message, |out| {
+        let message = Message { bytes: &[], start: span.start };
+        edits.append(message, |out| {
             let mut put = |key: &str, value: &str| {
                 put_text_attribute(out, span::ATTRIBUTES, key.as_bytes(), value.as_bytes());
             };
@@ -323,47 +287,27 @@ impl Orphans {
         if let Some(counter) = self.found.get(*signature as usize) {
             counter.add(1);
         }
-        self.findings.note(finding(&self.id, *signature, span, now));
-    }
-}
-
-/// What is told of a tagged span: where it is, and no value of it.
-fn finding(id: &str, signature: Signature, waiting: &Waiting<'_>, now: Moment) -> Finding {
-    let service = waiting.group.attributes().find(|attribute| attribute.key == b"service.name");
-    let service = service.and_then(|attribute| attribute.value.as_text()).unwrap_or_default();
-    let span = Span(waiting.message);
-    Finding {
-        time: now.unix_nanos,
-        processor: id.to_owned(),
-        signature: signature.name().to_owned(),
-        service: view::text(service).to_owned(),
-        span: view::text(span.name()).to_owned(),
-        trace_id: span.trace_id().to_vec(),
-    }
-}
-
-impl<'a> Ids<'a> {
-    /// The ids of `span`. Writers put them first, so the walk mostly ends behind them; a span
-    /// that seems to have no parent is walked to its end.
-    #[inline]
-    fn read(span: Message<'a>) -> Ids<'a> {
-        let mut ids = Ids::default();
-        for field in span.fields() {
-            match field.number {
-                span::TRACE_ID => ids.trace_id = field.bytes(),
-                span::SPAN_ID => ids.span_id = field.bytes(),
-                span::PARENT_SPAN_ID => ids.parent = span_key(field.bytes()),
-                span::TRACE_STATE => {}
-                _ if ids.parent.is_some()
-                    && !ids.trace_id.is_empty()
-                    && !ids.span_id.is_empty() =>
-                {
-                    break;
-                }
-                _ => {}
-            }
+        if self.tagged.len() < limits::FINDINGS {
+            self.tagged.push((span.start, *signature));
         }
-        ids
+    }
+
+    /// What is told of a tagged span: where it is, and no value of it.
+    fn finding(
+        &self,
+        signature: Signature,
+        span: Span<'_>,
+        service: &[u8],
+        now: Moment,
+    ) -> Finding {
+        Finding {
+            time: now.unix_nanos,
+            processor: self.id.clone(),
+            signature: signature.name().to_owned(),
+            service: view::text(service).to_owned(),
+            span: view::text(span.name()).to_owned(),
+            trace_id: span.trace_id().to_vec(),
+        }
     }
 }
 
@@ -385,19 +329,61 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
     Memory::new(bounds, gauges, |_| 0)
 }
 
-impl Stateful for Orphans {
-    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
+impl Inspector for Orphans {
+    fn keys(&self) -> Vec<Pattern> {
+        self.tells.patterns()
+    }
+
+    fn begin(&mut self, now: Moment) {
         self.traces.expire(now);
-        if batch.signal() == Signal::Traces {
-            let mut waiting = vec![];
-            for group in batch.request().resource_groups() {
-                for scope in group.scope_groups() {
-                    self.learn(group, scope.0, now, &mut waiting);
+        self.current = (0, false);
+    }
+
+    /// Learns from a span; one that may be an orphan waits for the rest of its batch.
+    fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
+        let (Some(trace), Some(span)) = (trace_key(item.trace_id), span_key(item.span_id)) else {
+            return;
+        };
+        if trace != self.current.0 {
+            self.current = (trace, self.enter(trace, now));
+        }
+        self.seen.insert(trace, span);
+        let parent = span_key(item.parent_span_id);
+        if parent.is_none() || self.current.1 {
+            let head = Head::read(item, &self.tells);
+            if parent.is_none() {
+                self.root(trace, span, &head, now);
+            }
+            let start = item.message.start;
+            self.waiting.push(Waiting { start, trace, span, parent, head });
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.judge(now, edits);
+        }
+    }
+
+    fn end(&mut self, now: Moment, edits: &mut Edits) {
+        self.judge(now, edits);
+    }
+
+    /// Notes what was tagged. The spans are looked up only now, and only where there are any.
+    fn look_back(&mut self, request: Request<'_>, now: Moment) {
+        let tagged = std::mem::take(&mut self.tagged);
+        let mut tagged = tagged.into_iter().peekable();
+        for group in request.resource_groups() {
+            let end = group.0.start + group.0.bytes.len();
+            if tagged.peek().is_none_or(|(start, _)| *start >= end) {
+                continue;
+            }
+            let service = group.attributes().find(|attribute| attribute.key == b"service.name");
+            let service = service.and_then(|attribute| attribute.value.as_text());
+            for span in group.scope_groups().flat_map(ScopeGroup::spans) {
+                if let Some((_, signature)) = tagged.next_if(|(start, _)| *start == span.0.start) {
+                    let service = service.unwrap_or_default();
+                    self.findings.note(self.finding(signature, span, service, now));
                 }
             }
-            self.judge(&mut waiting, now);
         }
-        out.pass(if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) });
     }
 }
 

@@ -16,13 +16,13 @@
 mod names;
 mod scrub;
 
+use super::inspect::{Inspection, Inspector};
 use super::names::Names;
 use super::{Built, Kind, Out, Setup, Stateless};
-use crate::batch::{Batch, Signal};
+use crate::batch::Batch;
 use crate::config::catalog::{Class, no_check};
 use crate::config::{Component, Key, Section};
 use crate::moment::Moment;
-use crate::otlp::edit::Edits;
 use crate::telemetry::Counter;
 use scrub::{Removed, Scrub};
 use std::sync::Arc;
@@ -63,7 +63,12 @@ pub const KIND: Kind = Kind {
         keys: KEYS,
         check: no_check,
     },
-    build: |section, setup| Built::Stateless(Arc::new(Sensitive::new(section, setup))),
+    build: |section, setup| {
+        let rules = Arc::new(Rules::new(section, setup));
+        let keys = rules.attributes.patterns().into_iter().map(|pattern| (pattern, ()));
+        let keys = Arc::new(Names::new(keys));
+        Built::Stateless(Arc::new(Sensitive { rules, keys }))
+    },
 };
 
 /// What an attribute key stands for.
@@ -76,9 +81,6 @@ enum Hit {
     Remove(Rule),
     /// Where older senders put the name of a log record's event.
     EventName,
-    /// Counts of an earlier `sensitive`, to be added to.
-    RemovedEvents,
-    RemovedAttributes,
 }
 
 /// Why something was removed: the label `rule` of the counters.
@@ -113,6 +115,12 @@ impl Rule {
 
 /// The processor.
 struct Sensitive {
+    rules: Arc<Rules>,
+    keys: Arc<Names<()>>,
+}
+
+/// What it goes by.
+struct Rules {
     attributes: Names<Hit>,
     events: Names<Rule>,
     /// Keys of the attributes that say how much was removed.
@@ -128,14 +136,14 @@ struct Counters {
     records: Vec<(Rule, Counter)>,
 }
 
-impl Sensitive {
-    fn new(section: &Section, setup: &Setup<'_>) -> Sensitive {
+impl Rules {
+    fn new(section: &Section, setup: &Setup<'_>) -> Rules {
         let prefix = section.text("prefix");
         let removed_events = format!("{prefix}.sensitive.removed_events");
         let removed_attributes = format!("{prefix}.sensitive.removed_attributes");
         let content = section.text("preset") == "content";
         let own = [removed_events.as_str(), removed_attributes.as_str()];
-        Sensitive {
+        Rules {
             attributes: names::attributes(section.list("mark_keys"), own, content),
             events: names::events(content),
             removed_events,
@@ -146,22 +154,13 @@ impl Sensitive {
 }
 
 impl Stateless for Sensitive {
-    fn process(&self, batch: Batch, _now: Moment, out: &mut Out) {
-        let mut edits = Edits::default();
-        let mut scrub = Scrub::new(self, &mut edits);
-        for group in batch.request().resource_groups() {
-            for scope_group in group.scope_groups() {
-                match batch.signal() {
-                    Signal::Traces => scope_group.spans().for_each(|span| scrub.span(span.0)),
-                    Signal::Logs => scope_group
-                        .item_fields()
-                        .for_each(|field| scrub.record(scope_group.0, &field)),
-                    Signal::Metrics => {}
-                }
-            }
-        }
-        self.counters.add(&scrub.finish());
-        out.pass(if edits.is_empty() { batch } else { batch.edited(&mut edits) });
+    fn process(&self, batch: Batch, now: Moment, out: &mut Out) {
+        let scrub = Box::new(Scrub::new(self.rules.clone()));
+        out.pass(Inspection::of(scrub, self.keys.clone()).run(batch, now));
+    }
+
+    fn inspector(&self) -> Option<Box<dyn Inspector>> {
+        Some(Box::new(Scrub::new(self.rules.clone())))
     }
 }
 

@@ -194,9 +194,7 @@ const BODIES: &[&str] = &["gen_ai.client.inference.operation.details", "gen_ai.e
 /// What attribute keys stand for. With `content`, names decide too; marks always do.
 pub fn attributes(marks: &[String], own: [&str; 2], content: bool) -> Names<Hit> {
     let mut rules = vec![];
-    for (key, hit) in own.into_iter().zip([Hit::RemovedEvents, Hit::RemovedAttributes]) {
-        rules.push((Pattern::exact(key), hit));
-    }
+    rules.extend(own.iter().map(|key| (Pattern::exact(key), Hit::Keep)));
     rules.extend(marks.iter().map(|key| (Pattern::exact(key), Hit::Mark)));
     if content {
         rules.push((Pattern::exact("event.name"), Hit::EventName));

@@ -1,16 +1,18 @@
-//! The walk over one span or log record: one pass over its fields, edits for what must go.
-//!
-//! A span without anything sensitive costs the pass and nothing else. What is to be removed is
-//! noted and said at the end of the span, the appendix first, so that the edits of a request come
-//! in the order of its bytes.
+//! One span or log record at a time: edits for what must go.
 
 use super::super::counts::raise;
-use super::{Hit, Rule, Sensitive};
+use super::{Hit, Rule, Rules};
+use crate::batch::Signal;
+use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{event, link, log_record, span};
-use crate::otlp::view::{self, AnyValue, Attribute, Event};
-use crate::otlp::wire::{Field, Message};
+use crate::otlp::view::{self, AnyValue};
+use crate::otlp::wire::Field;
 use crate::otlp::write::put_int_attribute;
+use crate::processors::inspect::{Inspector, Item, Part};
+use crate::processors::names::Pattern;
+use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Texts that set a mark, in any case.
 const TRUE: [&str; 4] = ["true", "1", "yes", "on"];
@@ -49,248 +51,218 @@ pub struct Removed {
     pub records: Tally,
 }
 
-/// A message that carries attributes, as field numbers.
-struct Shape {
-    attributes: u32,
-    dropped_attributes: u32,
-    /// Whether a mark among its attributes means the whole.
-    marks: bool,
-}
-
-const EVENT: Shape = Shape {
-    attributes: event::ATTRIBUTES,
-    dropped_attributes: event::DROPPED_ATTRIBUTES_COUNT,
-    marks: true,
-};
-const LINK: Shape = Shape {
-    attributes: link::ATTRIBUTES,
-    dropped_attributes: link::DROPPED_ATTRIBUTES_COUNT,
-    marks: false,
-};
-
-/// What the walk over one span or record found.
+/// What goes of one span or record.
 #[derive(Default)]
-struct Findings<'a> {
-    /// Its events and attributes that go.
-    gone: Vec<Field<'a>>,
+struct Findings {
+    /// Its own attributes and events.
+    gone: SmallVec<[Part; 8]>,
     /// How many of these are events.
     events: usize,
-    /// Attributes that go, those of its events and links included.
+    /// Attributes, those of its events and links included.
     attributes: Tally,
-    dropped_events: Option<Field<'a>>,
-    dropped_attributes: Option<Field<'a>>,
-    /// Counts that an earlier processor wrote.
-    removed_events: Option<Field<'a>>,
-    removed_attributes: Option<Field<'a>>,
 }
 
-/// The walk through one request.
-pub struct Scrub<'p, 'a> {
-    rules: &'p Sensitive,
-    edits: &'p mut Edits,
+/// The inspector.
+pub struct Scrub {
+    rules: Arc<Rules>,
     removed: Removed,
-    found: Findings<'a>,
 }
 
-impl<'p, 'a> Scrub<'p, 'a> {
-    pub fn new(rules: &'p Sensitive, edits: &'p mut Edits) -> Scrub<'p, 'a> {
-        Scrub { rules, edits, removed: Removed::default(), found: Findings::default() }
-    }
-
-    /// What was removed.
-    pub fn finish(self) -> Removed {
-        self.removed
+impl Scrub {
+    pub fn new(rules: Arc<Rules>) -> Scrub {
+        Scrub { rules, removed: Removed::default() }
     }
 
     /// Takes out of a span what must go.
-    pub fn span(&mut self, span: Message<'a>) {
-        for field in span.fields() {
-            match field.number {
-                span::ATTRIBUTES => self.attribute(field),
-                span::EVENTS => self.event(field),
-                span::LINKS => {
-                    if let Some(link) = field.message() {
-                        let lost = self.strip(link, &LINK).unwrap_or_default();
-                        self.found.attributes.join(&lost);
-                    }
+    fn span(&mut self, span: &mut Item<'_>, edits: &mut Edits) {
+        let mut found = Findings::default();
+        for attribute in &span.attributes {
+            if let Some(Hit::Remove(rule)) = self.rules.attributes.find(span.key(*attribute)) {
+                found.gone.push(*attribute);
+                found.attributes.add(rule, 1);
+            }
+        }
+        for part in &span.parts {
+            match part.number {
+                span::EVENTS if self.event(span.field(*part), &mut found, edits) => {
+                    found.gone.push(*part);
+                    found.events += 1;
                 }
-                span::DROPPED_EVENTS_COUNT => self.found.dropped_events = Some(field),
-                span::DROPPED_ATTRIBUTES_COUNT => self.found.dropped_attributes = Some(field),
+                span::LINKS => self.link(span.field(*part), &mut found.attributes, edits),
                 _ => {}
             }
         }
-        self.change(span, span::ATTRIBUTES, span::DROPPED_ATTRIBUTES_COUNT);
+        let own = found.gone.len() - found.events;
+        self.change(span, &found, edits, span::ATTRIBUTES);
+        if own > 0 {
+            let number = span::DROPPED_ATTRIBUTES_COUNT;
+            raise(edits, span.message, number, span.other(number), own);
+        }
     }
 
     /// Takes a log record out of its scope group, or out of it what must go.
-    pub fn record(&mut self, scope_group: Message<'a>, item: &Field<'a>) {
-        let Some(record) = item.message() else {
-            return;
-        };
-        let (mut rule, mut body) = (None, None);
-        for field in record.fields() {
-            match field.number {
-                log_record::ATTRIBUTES => match self.rules.attributes.find(view::key(&field)) {
-                    Some(Hit::Mark) if is_true(field) => rule = Some(Rule::Marked),
-                    Some(Hit::EventName) => {
-                        let name = Attribute::of(field).and_then(|a| a.value.as_text());
-                        rule = rule.or(self.rules.events.find(name.unwrap_or_default()));
-                    }
-                    Some(hit) => self.hit(hit, field),
-                    None => {}
-                },
-                log_record::EVENT_NAME => {
-                    rule = rule.or_else(|| self.rules.events.find(field.bytes()));
+    fn record(&mut self, record: &mut Item<'_>, edits: &mut Edits) {
+        let rules = &*self.rules;
+        let (mut rule, mut found) = (None, Findings::default());
+        for attribute in &record.attributes {
+            match rules.attributes.find(record.key(*attribute)) {
+                Some(Hit::Mark) if is_true(record.field(*attribute)) => {
+                    rule = Some(Rule::Marked);
                 }
-                log_record::BODY => body = Some(field),
-                log_record::DROPPED_ATTRIBUTES_COUNT => self.found.dropped_attributes = Some(field),
+                Some(Hit::EventName) => {
+                    let attribute = view::Attribute::of(record.field(*attribute));
+                    let name = attribute.and_then(|attribute| attribute.value.as_text());
+                    rule = rule.or(rules.events.find(name.unwrap_or_default()));
+                }
+                Some(Hit::Remove(rule)) => {
+                    found.gone.push(*attribute);
+                    found.attributes.add(rule, 1);
+                }
                 _ => {}
             }
         }
+        let name = record.other(log_record::EVENT_NAME);
+        rule = rule.or_else(|| rules.events.find(name?.bytes()));
+        let body = record.parts.iter().find(|part| part.number == log_record::BODY).copied();
         match (rule, body) {
             (Some(rule @ (Rule::Marked | Rule::ContentEvent)), _) => {
-                self.edits.remove_item(scope_group, item);
                 self.removed.records.add(rule, 1);
-                return self.forget();
+                return record.remove(edits);
             }
             (Some(rule), Some(body)) => {
-                self.edits.remove(record, &body);
-                self.found.attributes.add(rule, 1);
+                edits.remove(record.message, &record.field(body));
+                record.hide(&[body]);
+                found.attributes.add(rule, 1);
             }
             _ => {}
         }
-        self.change(record, log_record::ATTRIBUTES, log_record::DROPPED_ATTRIBUTES_COUNT);
-    }
-
-    /// Looks at an attribute of the span itself.
-    #[inline]
-    fn attribute(&mut self, field: Field<'a>) {
-        if let Some(hit) = self.rules.attributes.find(view::key(&field)) {
-            self.hit(hit, field);
+        let own = found.gone.len();
+        self.change(record, &found, edits, log_record::ATTRIBUTES);
+        if own > 0 {
+            let number = log_record::DROPPED_ATTRIBUTES_COUNT;
+            raise(edits, record.message, number, record.other(number), own);
         }
     }
 
-    /// Notes what an attribute's key stands for.
-    fn hit(&mut self, hit: Hit, field: Field<'a>) {
-        match hit {
-            Hit::Remove(rule) => {
-                self.found.gone.push(field);
-                self.found.attributes.add(rule, 1);
-            }
-            Hit::RemovedEvents => self.found.removed_events = Some(field),
-            Hit::RemovedAttributes => self.found.removed_attributes = Some(field),
-            // Marks are for events and records, and so is an event's name.
-            Hit::Mark | Hit::Keep | Hit::EventName => {}
-        }
-    }
-
-    /// Looks at a span event. If its name decides, its attributes are not looked at.
-    fn event(&mut self, field: Field<'a>) {
-        let Some(event) = field.message() else {
-            return;
-        };
-        let rule = match self.rules.events.find(Event(event).name()) {
-            Some(Rule::ContentEvent) => Rule::ContentEvent,
-            _ => match self.strip(event, &EVENT) {
-                Some(lost) => return self.found.attributes.join(&lost),
-                None => Rule::Marked,
-            },
-        };
-        self.found.gone.push(field);
-        self.found.events += 1;
-        self.removed.events.add(rule, 1);
-    }
-
-    /// Takes attributes out of an event or link: what was taken, or `None` if it is marked. Edits
-    /// within what is marked do no harm, for it goes whole.
-    fn strip(&mut self, message: Message<'a>, shape: &Shape) -> Option<Tally> {
-        let (mut lost, mut dropped) = (Tally::default(), None);
-        for field in message.fields() {
-            if field.number == shape.attributes {
-                match self.rules.attributes.find(view::key(&field)) {
-                    Some(Hit::Mark) if shape.marks && is_true(field) => return None,
+    /// Looks at a span event and yields whether it goes whole. If its name decides, what stands
+    /// behind is not looked at; edits within what goes whole do no harm.
+    fn event(&mut self, field: Field<'_>, found: &mut Findings, edits: &mut Edits) -> bool {
+        let rules = &*self.rules;
+        let Some(event) = field.message() else { return false };
+        let (mut lost, mut dropped, mut rule) = (Tally::default(), None, None);
+        for part in event.fields() {
+            match part.number {
+                event::NAME => {
+                    if rules.events.find(part.bytes()) == Some(Rule::ContentEvent) {
+                        rule = Some(Rule::ContentEvent);
+                        break;
+                    }
+                }
+                event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
+                    Some(Hit::Mark) if is_true(part) => rule = Some(Rule::Marked),
                     Some(Hit::Remove(rule)) => {
-                        self.edits.remove(message, &field);
+                        edits.remove(event, &part);
                         lost.add(rule, 1);
                     }
                     _ => {}
-                }
-            } else if field.number == shape.dropped_attributes {
-                dropped = Some(field);
+                },
+                event::DROPPED_ATTRIBUTES_COUNT => dropped = Some(part),
+                _ => {}
+            }
+        }
+        if let Some(rule) = rule {
+            self.removed.events.add(rule, 1);
+            return true;
+        }
+        if lost.total() > 0 {
+            raise(edits, event, event::DROPPED_ATTRIBUTES_COUNT, dropped, lost.total());
+            found.attributes.join(&lost);
+        }
+        false
+    }
+
+    /// Takes attributes out of a link.
+    fn link(&self, field: Field<'_>, attributes: &mut Tally, edits: &mut Edits) {
+        let Some(link) = field.message() else { return };
+        let mut lost = Tally::default();
+        for part in link.fields().filter(|part| part.number == link::ATTRIBUTES) {
+            if let Some(Hit::Remove(rule)) = self.rules.attributes.find(view::key(&part)) {
+                edits.remove(link, &part);
+                lost.add(rule, 1);
             }
         }
         if lost.total() > 0 {
-            raise(self.edits, message, shape.dropped_attributes, dropped, lost.total());
+            let number = link::DROPPED_ATTRIBUTES_COUNT;
+            raise(edits, link, number, link.field(number), lost.total());
+            attributes.join(&lost);
         }
-        Some(lost)
     }
 
-    /// Says what was found as edits: the appendix first, then what stands before it.
-    fn change(&mut self, item: Message<'a>, attributes: u32, dropped_attributes: u32) {
-        let found = &self.found;
-        let (events, all) = (found.events, found.attributes.total());
-        if events + all == 0 {
-            return self.forget();
-        }
-        let edits = &mut *self.edits;
-        let rules = self.rules;
-        if events > 0 {
+    /// Says what was found as edits, and hides it from those behind. `attributes` is the number of
+    /// the item's field.
+    fn change(
+        &mut self,
+        item: &mut Item<'_>,
+        found: &Findings,
+        edits: &mut Edits,
+        attributes: u32,
+    ) {
+        let all = found.attributes.total();
+        if found.events > 0 {
             let number = span::DROPPED_EVENTS_COUNT;
-            raise(edits, item, number, found.dropped_events, events);
-            count(edits, item, attributes, &rules.removed_events, found.removed_events, events);
-        }
-        let own = found.gone.len() - events;
-        if own > 0 {
-            raise(edits, item, dropped_attributes, found.dropped_attributes, own);
+            raise(edits, item.message, number, item.other(number), found.events);
+            count(edits, item, attributes, &self.rules.removed_events, found.events);
         }
         if all > 0 {
-            let key = &rules.removed_attributes;
-            count(edits, item, attributes, key, found.removed_attributes, all);
+            count(edits, item, attributes, &self.rules.removed_attributes, all);
+            self.removed.attributes.join(&found.attributes);
         }
-        for field in &found.gone {
-            edits.remove(item, field);
+        if !found.gone.is_empty() {
+            for part in &found.gone {
+                edits.remove(item.message, &item.field(*part));
+            }
+            item.hide(&found.gone);
         }
-        self.removed.attributes.join(&self.found.attributes);
-        self.forget();
-    }
-
-    /// Makes room for the findings of the next item. Field by field: this runs for every span.
-    fn forget(&mut self) {
-        let found = &mut self.found;
-        found.gone.clear();
-        found.events = 0;
-        found.attributes = Tally::default();
-        found.dropped_events = None;
-        found.dropped_attributes = None;
-        found.removed_events = None;
-        found.removed_attributes = None;
     }
 }
 
-/// Adds `n` to the attribute `key` of `message`, which is `found` if it is there.
-fn count(
-    edits: &mut Edits,
-    message: Message<'_>,
-    attributes: u32,
-    key: &str,
-    found: Option<Field<'_>>,
-    n: usize,
-) {
-    let before = match found.and_then(Attribute::of).map(|attribute| attribute.value) {
-        Some(AnyValue::Int(n)) => n.max(0),
+impl Inspector for Scrub {
+    fn keys(&self) -> Vec<Pattern> {
+        self.rules.attributes.patterns()
+    }
+
+    fn item(&mut self, item: &mut Item<'_>, _now: Moment, edits: &mut Edits) {
+        match item.signal {
+            Signal::Traces => self.span(item, edits),
+            Signal::Logs => self.record(item, edits),
+            Signal::Metrics => {}
+        }
+    }
+
+    fn end(&mut self, _now: Moment, _edits: &mut Edits) {
+        self.rules.counters.add(&std::mem::take(&mut self.removed));
+    }
+}
+
+/// Adds `n` to the attribute `key` of `item`, where an earlier processor may have left a count.
+fn count(edits: &mut Edits, item: &Item<'_>, attributes: u32, key: &str, n: usize) {
+    let found = item.attributes.iter().find(|attribute| item.key(**attribute) == key.as_bytes());
+    let found = found.map(|attribute| item.field(*attribute));
+    let before = match found.and_then(|found| view::Attribute::of(found)) {
+        Some(view::Attribute { value: AnyValue::Int(n), .. }) => n.max(0),
         _ => 0,
     };
     let sum = before.saturating_add(n as i64);
     let write = |out: &mut Vec<u8>| put_int_attribute(out, attributes, key.as_bytes(), sum);
     match found {
-        Some(field) => edits.replace(message, &field, write),
-        None => edits.append(message, write),
+        Some(found) => edits.replace(item.message, &found, write),
+        None => edits.append(item.message, write),
     }
 }
 
 /// Whether the mark in `field` is set.
 fn is_true(field: Field<'_>) -> bool {
-    match Attribute::of(field).map(|attribute| attribute.value) {
+    match view::Attribute::of(field).map(|attribute| attribute.value) {
         Some(AnyValue::Bool(value)) => value,
         Some(AnyValue::Int(value)) => value != 0,
         Some(AnyValue::Text(text)) => {

@@ -1,0 +1,330 @@
+//! Inspection: processors that look at one span or log record after the other, in one walk.
+//!
+//! A walk over all fields costs more than what most processors do with them, and so does writing
+//! the request anew. Inspectors that stand in a row share both: each item is read once into an
+//! [`Item`], shown to each of them in order, and all their edits are applied together.
+//!
+//! An inspector sees what came in without what those before it took out or changed, and not yet
+//! what they added. Whoever must see additions too is no inspector.
+
+use super::names::{Names, Pattern};
+use super::{Out, Stateful};
+use crate::batch::{Batch, Signal};
+use crate::moment::Moment;
+use crate::otlp::edit::Edits;
+use crate::otlp::fields::{log_record, span};
+use crate::otlp::view::{self, Request};
+use crate::otlp::wire::{Field, Message, Value};
+use crate::telemetry::Counter;
+use std::sync::Arc;
+
+/// A processor that looks at items one by one and says what it changes as edits.
+pub trait Inspector: Send {
+    /// The attribute keys that it looks at.
+    fn keys(&self) -> Vec<Pattern>;
+
+    /// A batch begins.
+    fn begin(&mut self, _now: Moment) {}
+
+    /// Looks at the next item.
+    fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits);
+
+    /// The batch has no more items.
+    fn end(&mut self, now: Moment, edits: &mut Edits);
+
+    /// Looks at the whole request once more, as it came in.
+    fn look_back(&mut self, _request: Request<'_>, _now: Moment) {}
+}
+
+/// A span or a log record, its fields sorted by what they are for.
+pub struct Item<'a> {
+    pub signal: Signal,
+    /// What it stands in, and where.
+    pub scope_group: Message<'a>,
+    pub field: Field<'a>,
+    pub message: Message<'a>,
+    /// Empty if there is none, as are the other ids.
+    pub trace_id: &'a [u8],
+    pub span_id: &'a [u8],
+    /// Always empty in a log record.
+    pub parent_span_id: &'a [u8],
+    /// Those that some inspector in the row looks at.
+    pub attributes: Vec<Part>,
+    /// All other fields that OTLP knows, in order.
+    pub parts: Vec<Part>,
+    removed: bool,
+}
+
+/// A field of an item, unread. Small and without a value, because one is written for every field
+/// of every item: to write whole [`Field`]s took twice as long as all the rest of the walk.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub number: u32,
+    at: u32,
+    end: u32,
+}
+
+/// Field numbers of an item by signal; 0 for what there is not.
+struct Shape {
+    trace_id: u32,
+    span_id: u32,
+    parent_span_id: u32,
+    attributes: u32,
+    /// The largest that OTLP knows.
+    last: u32,
+}
+
+const SPAN: Shape = Shape {
+    trace_id: span::TRACE_ID,
+    span_id: span::SPAN_ID,
+    parent_span_id: span::PARENT_SPAN_ID,
+    attributes: span::ATTRIBUTES,
+    last: span::FLAGS,
+};
+const LOG_RECORD: Shape = Shape {
+    trace_id: log_record::TRACE_ID,
+    span_id: log_record::SPAN_ID,
+    parent_span_id: 0,
+    attributes: log_record::ATTRIBUTES,
+    last: log_record::EVENT_NAME,
+};
+
+impl<'a> Item<'a> {
+    fn new(signal: Signal) -> Item<'a> {
+        let nowhere = Message { bytes: &[], start: 0 };
+        Item {
+            signal,
+            scope_group: nowhere,
+            field: Field { number: 0, value: Value::Len(&[]), at: 0, end: 0 },
+            message: nowhere,
+            trace_id: &[],
+            span_id: &[],
+            parent_span_id: &[],
+            attributes: Vec::new(),
+            parts: Vec::new(),
+            removed: false,
+        }
+    }
+
+    /// Reads the item in `field` of `scope_group`, which has this `shape`.
+    #[inline]
+    fn read(
+        &mut self,
+        scope_group: Message<'a>,
+        field: Field<'a>,
+        shape: &Shape,
+        keys: &Names<()>,
+    ) {
+        (self.scope_group, self.field) = (scope_group, field);
+        self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
+        (self.trace_id, self.span_id, self.parent_span_id) = (&[], &[], &[]);
+        self.removed = false;
+        self.attributes.clear();
+        self.parts.clear();
+        for field in self.message.fields() {
+            if field.number == shape.attributes {
+                if keys.find(view::key(&field)).is_some() {
+                    self.attributes.push(Part::of(&field));
+                }
+            } else if field.number == shape.trace_id {
+                self.trace_id = field.bytes();
+            } else if field.number == shape.span_id {
+                self.span_id = field.bytes();
+            } else if field.number == shape.parent_span_id {
+                self.parent_span_id = field.bytes();
+            } else if field.number <= shape.last {
+                self.parts.push(Part::of(&field));
+            }
+        }
+    }
+
+    /// The key of one of the attributes.
+    pub fn key(&self, attribute: Part) -> &'a [u8] {
+        view::key(&self.field(attribute))
+    }
+
+    /// Reads a part of this item.
+    pub fn field(&self, part: Part) -> Field<'a> {
+        let (at, end) = (part.at as usize, part.end as usize);
+        let start = self.message.start;
+        let range = at.saturating_sub(start)..end.saturating_sub(start);
+        let bytes = self.message.bytes.get(range).unwrap_or_default();
+        let nothing = Field { number: part.number, value: Value::Len(&[]), at, end };
+        Message { bytes, start: at }.fields().next().unwrap_or(nothing)
+    }
+
+    /// The field `number`, if it is none of those that have a place of their own here.
+    pub fn other(&self, number: u32) -> Option<Field<'a>> {
+        let part = self.parts.iter().find(|part| part.number == number)?;
+        Some(self.field(*part))
+    }
+
+    /// Hides these fields from the inspectors behind, since they are taken out or changed:
+    /// attributes first, then others, each in the order in which they stand here.
+    pub fn hide(&mut self, gone: &[Part]) {
+        let mut gone = gone.iter().peekable();
+        let mut stays = |part: &Part| gone.next_if(|gone| gone.at == part.at).is_none();
+        self.attributes.retain(&mut stays);
+        self.parts.retain(stays);
+    }
+
+    /// Takes the item out of its request.
+    pub fn remove(&mut self, edits: &mut Edits) {
+        edits.remove_item(self.scope_group, &self.field);
+        self.removed = true;
+    }
+}
+
+impl Part {
+    #[inline]
+    fn of(field: &Field<'_>) -> Part {
+        Part { number: field.number, at: field.at as u32, end: field.end as u32 }
+    }
+}
+
+/// Inspectors in a row.
+pub struct Inspection<'i> {
+    inspectors: Vec<Box<dyn Inspector + 'i>>,
+    /// The keys of all of them: most attributes are of no interest to any.
+    keys: Arc<Names<()>>,
+    /// Items of the last batch that each inspector left.
+    left: Vec<usize>,
+    edits: Edits,
+}
+
+impl<'i> Inspection<'i> {
+    pub fn new(inspectors: Vec<Box<dyn Inspector + 'i>>) -> Inspection<'i> {
+        let keys = inspectors.iter().flat_map(|inspector| inspector.keys());
+        let keys = Arc::new(Names::new(keys.map(|pattern| (pattern, ()))));
+        let left = vec![0; inspectors.len()];
+        Inspection { inspectors, keys, left, edits: Edits::default() }
+    }
+
+    /// One inspector alone, whose keys are at hand.
+    pub fn of(inspector: Box<dyn Inspector + 'i>, keys: Arc<Names<()>>) -> Inspection<'i> {
+        Inspection { inspectors: vec![inspector], keys, left: vec![0], edits: Edits::default() }
+    }
+
+    /// Shows `batch` to all of them and applies what they want.
+    pub fn run(&mut self, batch: Batch, now: Moment) -> Batch {
+        self.left.fill(0);
+        self.inspectors.iter_mut().for_each(|inspector| inspector.begin(now));
+        match batch.signal() {
+            Signal::Traces => self.walk(&batch, now, &SPAN),
+            Signal::Logs => self.walk(&batch, now, &LOG_RECORD),
+            Signal::Metrics => self.left.fill(batch.items()),
+        }
+        let edits = &mut self.edits;
+        for inspector in &mut self.inspectors {
+            inspector.end(now, edits);
+            inspector.look_back(batch.request(), now);
+        }
+        if edits.is_empty() { batch } else { batch.edited(edits) }
+    }
+
+    #[inline]
+    fn walk(&mut self, batch: &Batch, now: Moment, shape: &Shape) {
+        let mut item = Item::new(batch.signal());
+        for group in batch.request().resource_groups() {
+            for scope_group in group.scope_groups() {
+                for field in scope_group.item_fields() {
+                    item.read(scope_group.0, field, shape, &self.keys);
+                    for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {
+                        inspector.item(&mut item, now, &mut self.edits);
+                        if item.removed {
+                            break;
+                        }
+                        *left += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Inspectors in a row as one processor.
+pub struct Row {
+    inspection: Inspection<'static>,
+    /// Of each but the last: what it passed on, and what came in behind it.
+    between: Vec<(Counter, Counter)>,
+}
+
+impl Row {
+    pub fn new(inspectors: Vec<Box<dyn Inspector>>, between: Vec<(Counter, Counter)>) -> Row {
+        Row { inspection: Inspection::new(inspectors), between }
+    }
+}
+
+impl Stateful for Row {
+    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
+        let batch = self.inspection.run(batch, now);
+        for ((passed, came), left) in self.between.iter().zip(&self.inspection.left) {
+            passed.add(*left);
+            came.add(*left);
+        }
+        out.pass(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::text;
+    use bytes::Bytes;
+
+    /// Takes out every attribute with its key, and items that have an attribute `remove`.
+    struct Taker(&'static str);
+
+    impl Inspector for Taker {
+        fn keys(&self) -> Vec<Pattern> {
+            ["remove", self.0].map(Pattern::exact).into()
+        }
+
+        fn item(&mut self, item: &mut Item<'_>, _: Moment, edits: &mut Edits) {
+            let named = |name: &str| {
+                let keys = item.attributes.iter().copied();
+                keys.filter(|part| item.key(*part) == name.as_bytes()).collect::<Vec<Part>>()
+            };
+            let (gone, remove) = (named(self.0), named("remove"));
+            if !remove.is_empty() {
+                return item.remove(edits);
+            }
+            gone.iter().for_each(|part| edits.remove(item.message, &item.field(*part)));
+            item.hide(&gone);
+        }
+
+        fn end(&mut self, _: Moment, _: &mut Edits) {}
+    }
+
+    /// Writes down the attributes that it is shown.
+    struct Witness(Vec<String>);
+
+    impl Inspector for &mut Witness {
+        fn keys(&self) -> Vec<Pattern> {
+            ["a", "b"].map(Pattern::exact).into()
+        }
+
+        fn item(&mut self, item: &mut Item<'_>, _: Moment, _: &mut Edits) {
+            let keys = item.attributes.iter().map(|part| view::text(item.key(*part)));
+            self.0.push(keys.collect::<Vec<_>>().join(" "));
+        }
+
+        fn end(&mut self, _: Moment, _: &mut Edits) {}
+    }
+
+    #[test]
+    fn those_behind_do_not_see_what_was_taken_out() {
+        let request = "span 1/1 a=1 b=2 c=3\nspan 1/2 remove=1 a=1\nspan 1/3 b=1";
+        let bytes = Bytes::from(text::parse(request).unwrap());
+        let batch = Batch::parse(Signal::Traces, bytes, Moment::default()).unwrap();
+        let mut witness = Witness(vec![]);
+        let row: Vec<Box<dyn Inspector + '_>> = vec![Box::new(Taker("a")), Box::new(&mut witness)];
+        let mut row = Inspection::new(row);
+        let batch = row.run(batch, Moment::default());
+        assert_eq!(row.left, [2, 2]);
+        drop(row);
+        assert_eq!(witness.0, ["b", "b"]);
+        let printed = text::print(Signal::Traces.message(), batch.bytes());
+        assert_eq!(printed, "resource -\nscope -\nspan 1/1 b=2 c=3\nspan 1/3 b=1\n");
+    }
+}
