@@ -89,6 +89,20 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 /// Streams of one HTTP/2 connection at once. Key `max_concurrent_streams`.
 pub const HTTP2_STREAMS: u32 = 200;
 
+/// HTTP/2 frames of control (PING, SETTINGS, PRIORITY, WINDOW_UPDATE and the like) that a
+/// connection may send beyond what its requests and time account for; then it is closed with
+/// GOAWAY. No client comes near it, and 10,000 cost a few milliseconds. Metric
+/// `spanloom_receiver_floods`.
+pub const HTTP2_CONTROL_FRAMES: usize = 10_000;
+
+/// Frames of control that one request accounts for: the client's window updates and pings for its
+/// answer, a priority, a reset.
+pub const HTTP2_CONTROL_PER_REQUEST: usize = 8;
+
+/// Frames of control that a second accounts for. A busy client measures its line with a ping for
+/// each round trip, of milliseconds; an idle one pings every few seconds.
+pub const HTTP2_CONTROL_RATE: usize = 1000;
+
 /// Bytes of the headers of one request, in HTTP/1 and HTTP/2. OTLP needs under 1 KiB, some tokens
 /// are long.
 pub const HEADER_BYTES: usize = 16 << 10;
@@ -216,10 +230,22 @@ pub const CONDITION_NESTING: usize = 64;
 /// the tree; a list of alternatives longer than this is several conditions.
 pub const CONDITION_PARTS: usize = 1024;
 
-/// Bytes that one regular expression of a condition may take when compiled, and its cache of
+/// Bytes that one regular expression of a configuration may take when compiled, and its cache of
 /// states as much again. 1 MiB: `\w{1000}` and its like are refused when the file is read.
 pub const PATTERN_BYTES: usize = 1 << 20;
 
+/// Named groups of one pattern that takes attributes out of a text: each may copy the whole of it.
+pub const PATTERN_GROUPS: usize = 32;
+
+/// Bytes that one processor may add to one request; beyond it the request is refused as too large.
+/// 128 MiB: what is configured on purpose adds a few hundred bytes per item, and a client may send
+/// half a million empty ones.
+pub const ADDED_BYTES: usize = 128 << 20;
+
+const _: () = assert!(
+    ADDED_BYTES + 2 * REQUEST_BYTES < u32::MAX as usize,
+    "edits address what they add by 32 bits, and the bound is looked at after each value"
+);
 const _: () = assert!(INFLIGHT_BYTES >= REQUEST_BYTES, "one largest request must be admissible");
 const _: () = assert!(REQUEST_BYTES < u32::MAX as usize, "edits address a request by 32 bits");
 const _: () = assert!(REQUEST_ELEMENTS >= REQUEST_ITEMS, "every item is an element");

@@ -19,6 +19,9 @@ fn the_binary_survives_bad_input_in_bounded_memory() {
     let daemon = Daemon::start(&daemon::to_sink(&sink).replace(http, &short));
     let mut daemon = daemon;
     bad_input::check(&Target { grpc: daemon.grpc(), http: daemon.http() });
+    // As many as the kinds of frames, and one whose answers nobody read.
+    let floods = daemon.metric("spanloom_receiver_floods", "transport=\"grpc\"");
+    assert!(floods >= 4.0, "{floods}");
     let peak = daemon.peak_resident_kib();
     assert!(peak < RESIDENT_KIB, "{} MiB at the peak", peak >> 10);
     assert!(daemon.is_running());

@@ -8,9 +8,7 @@ use super::functions::{self, Function, Param};
 use super::gather::{Gather, Row};
 use super::paths::{self, Access, Context, Level};
 use super::value::{List, Type, Value};
-use crate::limits;
 use crate::spelling::nearest;
-use regex::bytes::RegexBuilder;
 use std::borrow::Cow;
 
 /// The code of the condition `expr`, whose text is `text`; what it reads is added to `gather`.
@@ -273,22 +271,9 @@ impl Compiler<'_> {
     }
 
     fn is_match(&mut self, of: Code, at: usize, pattern: &str) -> (Code, Type) {
-        let regex = RegexBuilder::new(pattern)
-            .size_limit(limits::PATTERN_BYTES)
-            .dfa_size_limit(limits::PATTERN_BYTES)
-            .build();
-        match regex {
+        match super::pattern(pattern) {
             Ok(regex) => (Code::Match(Box::new(of), Box::new(regex)), Type::Bool),
-            Err(regex::Error::CompiledTooBig(most)) => {
-                let text = format!("the regular expression takes more than {most} bytes compiled");
-                (self.error(at, text).0, Type::Bool)
-            }
-            Err(error) => {
-                let error = error.to_string();
-                // The last line says what is wrong; those before it draw the place.
-                let what = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                (self.error(at, format!("bad regular expression: {what}")).0, Type::Bool)
-            }
+            Err(text) => (self.error(at, text).0, Type::Bool),
         }
     }
 }

@@ -30,6 +30,7 @@ mod gather;
 mod lexer;
 mod parser;
 mod paths;
+mod pattern;
 mod value;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use eval::Failure;
 pub use gather::Row;
 pub use parser::parse;
 pub use paths::Context;
+pub use pattern::pattern;
 
 use crate::otlp::view::{ResourceGroup, ScopeGroup};
 use crate::otlp::wire::Message;

@@ -53,6 +53,11 @@ impl Edits {
         self.removed_items
     }
 
+    /// Bytes that replacements and appendices bring.
+    pub fn new_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
     /// Leaves `field` out of `message`.
     pub fn remove(&mut self, message: Message<'_>, field: &Field<'_>) {
         self.replace(message, field, |_| {});
@@ -77,19 +82,19 @@ impl Edits {
         field: &Field<'_>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let new = self.new_bytes(write);
+        let new = self.put(write);
         let (message, at, end) = (message.start as u32, field.at as u32, field.end as u32);
         self.list.push(Edit { message, at, end, new, append: false, items: 0 });
     }
 
     /// Puts the fields that `write` appends at the end of `message`.
     pub fn append(&mut self, message: Message<'_>, write: impl FnOnce(&mut Vec<u8>)) {
-        let new = self.new_bytes(write);
+        let new = self.put(write);
         let at = message.start as u32;
         self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
     }
 
-    fn new_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
         let start = self.arena.len() as u32;
         write(&mut self.arena);
         (start, self.arena.len() as u32)

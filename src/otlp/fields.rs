@@ -87,10 +87,13 @@ pub mod log_record {
 }
 /// `Metric`: what holds its data points differs by its type.
 pub mod metric {
+    pub const NAME: u32 = 1;
     /// Gauge, sum, histogram, exponential histogram and summary.
     pub const DATA: [u32; 5] = [5, 7, 9, 10, 11];
     /// In each of them.
     pub const DATA_POINTS: u32 = 1;
+    /// The attributes of a data point, by what holds it in the order of [`DATA`].
+    pub const POINT_ATTRIBUTES: [u32; 5] = [7, 7, 9, 1, 7];
 }
 /// `KeyValue`.
 pub mod key_value {

@@ -15,6 +15,8 @@ use crate::verdict::Verdict;
 use inspect::Inspector;
 use std::sync::Arc;
 
+mod actions;
+mod attributes;
 mod baggage;
 mod counts;
 mod filter;
@@ -22,12 +24,26 @@ pub mod inspect;
 mod memory;
 mod names;
 mod orphans;
+mod probabilistic_sampler;
+mod resource;
+mod selection;
 mod sensitive;
+mod span;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 /// All processors, in reading order.
-pub const LIST: &[Kind] = &[sensitive::KIND, baggage::KIND, orphans::KIND, filter::KIND];
+pub const LIST: &[Kind] = &[
+    sensitive::KIND,
+    baggage::KIND,
+    orphans::KIND,
+    filter::KIND,
+    attributes::KIND,
+    resource::KIND,
+    span::KIND,
+    probabilistic_sampler::KIND,
+];
 
 /// A type of processor: its entry in the catalogue, and how to build one.
 pub struct Kind {

@@ -3,7 +3,8 @@
 use super::inspect::Row;
 use super::{Built, LIST, Out, Setup};
 use crate::batch::{Batch, Signal};
-use crate::config::Section;
+use crate::config::parse::parse;
+use crate::config::{Problems, Section};
 use crate::moment::Moment;
 use crate::otlp::text;
 use crate::telemetry::{Finding, Registry};
@@ -116,9 +117,11 @@ pub fn check(name: &str, yaml: &str, before: &str, after: &str) {
 /// The checked section of processor `name`; all problems as text otherwise.
 pub fn section(name: &str, yaml: &str) -> Result<Section, String> {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
-    let section = Section::from_yaml(kind.component.keys, yaml).map_err(|p| p.to_string())?;
-    let mut problems = crate::config::Problems::new();
+    let node = parse(yaml, "yaml:").map_err(|problems| problems.to_string())?;
+    let mut problems = Problems::new();
+    let section = Section::check(&node, kind.component.keys, "", &mut problems);
     (kind.component.check)(&section, &mut problems);
+    problems.sort();
     problems.into_result(section).map(|(section, _)| section).map_err(|p| p.to_string())
 }
 

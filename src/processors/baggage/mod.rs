@@ -274,7 +274,12 @@ impl Baggage {
         let (number, value) = (self.attributes, self.value.as_slice());
         let offer = |values: &mut Values| values.offer(key, number, name, value);
         let same = item.trace.is_some_and(|trace| self.memory.update(trace, now, offer));
-        if !same && item.present & 1 << key == 0 {
+        if same || item.present & 1 << key != 0 {
+            return;
+        }
+        if edits.new_bytes() > limits::ADDED_BYTES {
+            self.rejected.beyond += 1;
+        } else {
             edits.append(item.start(), |out| put_attribute(out, number, name, value));
             self.promoted += 1;
             item.present |= 1 << key;
@@ -293,7 +298,9 @@ impl Baggage {
             };
             for item in run {
                 let missing = values.mask() & !item.present;
-                if missing != 0 {
+                if edits.new_bytes() > limits::ADDED_BYTES {
+                    self.rejected.beyond += missing.count_ones() as usize;
+                } else if missing != 0 {
                     edits.append(item.start(), |out| values.put(item.present, out));
                     self.promoted += missing.count_ones() as usize;
                 }

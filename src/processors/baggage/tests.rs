@@ -1,8 +1,13 @@
 //! `baggage`: spans in, spans out.
 
 use crate::batch::Signal;
+use crate::limits;
 use crate::processors::tests::{Bench, check, request, section};
 use proptest::prelude::*;
+
+fn rejected(bench: &Bench, reason: &str) -> u64 {
+    bench.metric("spanloom_baggage_rejected_members", &format!("reason=\"{reason}\""))
+}
 
 #[test]
 fn baggage_stands_on_its_span_and_on_the_others_of_the_trace() {
@@ -113,9 +118,6 @@ fn hostile_baggage_is_bounded_and_counted() {
     let mut bench = Bench::new(Signal::Traces, "baggage", "{max_value_bytes: 4}");
     bench.check_untouched("span 1/a1 baggage=\"user.id=12345,tenant=%zz,tenant.id=,=,a\"");
     bench.check_untouched("span 1/a1 user.id=\"12345\" session.id=[1] tenant=\"\"");
-    let rejected = |bench: &Bench, reason: &str| {
-        bench.metric("spanloom_baggage_rejected_members", &format!("reason=\"{reason}\""))
-    };
     assert_eq!(rejected(&bench, "too_long"), 2);
     assert_eq!(rejected(&bench, "malformed"), 3);
     let many: Vec<String> = (0..500).map(|n| format!("user.id={n}")).collect();
@@ -135,6 +137,21 @@ fn the_memory_is_bounded_and_forgets_the_oldest() {
     bench.check("span 3e8/a2", "span 3e8/a2 user.id=\"u1000\"");
     assert_eq!(bench.metric("spanloom_baggage_forgotten_traces", "cause=\"evicted\""), 990);
     assert_eq!(bench.metric("spanloom_baggage_traces", ""), 10);
+}
+
+#[test]
+fn what_is_added_to_one_request_is_bounded() {
+    let keys: Vec<String> = (0..32).map(|n| format!("k{n}")).collect();
+    let yaml = format!("{{max_value_bytes: 4096, keys: [{}]}}", keys.join(", "));
+    let mut bench = Bench::new(Signal::Traces, "baggage", &yaml);
+    let value = "v".repeat(4000);
+    let carrier: String = keys.iter().map(|key| format!(" {key}=\"{value}\"")).collect();
+    bench.pass(request(&format!("span 1/a1{carrier}")));
+    let spans = 2 * (limits::ADDED_BYTES / (32 * 4000));
+    let passed = bench.pass(request(&"span 1/a2\n".repeat(spans)));
+    assert!(passed.len() < limits::ADDED_BYTES + (1 << 20), "{} bytes", passed.len());
+    let promoted = bench.metric("spanloom_baggage_promoted_attributes", "");
+    assert_eq!(promoted + rejected(&bench, "beyond_limit"), 32 * spans as u64);
 }
 
 #[test]

@@ -23,20 +23,20 @@
 //! Collector's older include/exclude form, whose error shows the new one.
 
 mod read;
-mod walk;
+mod visit;
 
+use super::walk;
 use super::{Built, Kind, Out, Setup, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::condition::{Conditions, Failure};
 use crate::config::catalog::Class;
 use crate::config::{Component, Key, Problems};
 use crate::moment::Moment;
-use crate::otlp::edit::Edits;
 use crate::telemetry::Counter;
 use crate::verdict::{Refusal, Verdict};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use walk::Walk;
+use visit::Walk;
 
 const OLD_FORM: &str = "the include/exclude form has been replaced by conditions, of which one \
     that holds drops: `exclude: {match_type: regexp, services: [web], span_names: [\"^health\"]}` \
@@ -209,17 +209,20 @@ impl Filter {
         }
     }
 
-    /// Notes that a condition had no answer; the error is the sentence of a refusal.
-    fn failed(&self, rules: &Rules, place: usize, failure: Failure) -> Result<(), String> {
+    /// Notes that a condition had no answer; the error refuses the request.
+    fn failed(&self, rules: &Rules, place: usize, failure: Failure) -> Result<(), Verdict> {
         self.counters.errors.add(1);
         let Some((mode, text)) = rules.notes.get(place) else { return Ok(()) };
         let context = rules.conditions.context().name();
         match mode {
             ErrorMode::Silent => Ok(()),
-            ErrorMode::Propagate => Err(format!(
-                "{}: the condition `{text}` on {context} has no answer: {failure} (error_mode \
-                 is propagate)",
-                self.id
+            ErrorMode::Propagate => Err(Verdict::refused(
+                Refusal::Internal,
+                format!(
+                    "{}: the condition `{text}` on {context} has no answer: {failure} \
+                     (error_mode is propagate)",
+                    self.id
+                ),
             )),
             ErrorMode::Ignore => {
                 // Not once per item, which is what floods a log: at 1, 2, 4, 8, ...
@@ -252,20 +255,18 @@ impl Filter {
 
 impl Stateless for Filter {
     fn process(&self, batch: Batch, _now: Moment, out: &mut Out) {
-        let mut edits = Edits::default();
-        let done = Walk::new(self, &mut edits).request(batch.signal(), batch.request());
-        match done {
-            Err(reason) => batch.settle(&Verdict::refused(Refusal::Internal, reason)),
-            Ok(done) => {
-                if done.items > 0 && batch.signal() == Signal::Traces {
-                    self.warn_of_orphans();
-                }
-                self.counters.items.add(done.items);
-                self.counters.reduced.add(done.reduced);
-                self.counters.events.add(done.events);
-                out.pass(if edits.is_empty() { batch } else { batch.edited(&mut edits) });
+        let signal = batch.signal();
+        walk::edit(batch, out, |request, edits| {
+            let mut visit = Walk::new(self, signal);
+            let dropped = walk::walk(signal, request, &mut visit, edits)?;
+            if dropped > 0 && signal == Signal::Traces {
+                self.warn_of_orphans();
             }
-        }
+            self.counters.items.add(dropped);
+            self.counters.reduced.add(visit.reduced);
+            self.counters.events.add(visit.events);
+            Ok(())
+        });
     }
 }
 

@@ -152,11 +152,9 @@ impl Scrub {
         let (mut lost, mut dropped, mut rule) = (Tally::default(), None, None);
         for part in event.fields() {
             match part.number {
-                event::NAME => {
-                    if rules.events.find(part.bytes()) == Some(Rule::ContentEvent) {
-                        rule = Some(Rule::ContentEvent);
-                        break;
-                    }
+                event::NAME if rules.events.find(part.bytes()) == Some(Rule::ContentEvent) => {
+                    rule = Some(Rule::ContentEvent);
+                    break;
                 }
                 event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
                     Some(Hit::Mark) if is_true(part) => rule = Some(Rule::Marked),
@@ -248,7 +246,7 @@ impl Inspector for Scrub {
 fn count(edits: &mut Edits, item: &Item<'_>, attributes: u32, key: &str, n: usize) {
     let found = item.attributes.iter().find(|attribute| item.key(**attribute) == key.as_bytes());
     let found = found.map(|attribute| item.field(*attribute));
-    let before = match found.and_then(|found| view::Attribute::of(found)) {
+    let before = match found.and_then(view::Attribute::of) {
         Some(view::Attribute { value: AnyValue::Int(n), .. }) => n.max(0),
         _ => 0,
     };

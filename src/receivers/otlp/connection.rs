@@ -1,10 +1,11 @@
 //! One connection: which HTTP it speaks, and how long it may stay.
 
-use super::head::Head;
+use super::counts::Connections;
 use super::keys::Settings;
 use super::port::Port;
 use super::reply::Reply;
-use super::watch::{Phase, Silence, Socket, Watch};
+use super::socket::Socket;
+use super::watch::{Phase, Silence, Watch};
 use crate::limits;
 use ::http::{Request, Response};
 use hyper::body::Incoming;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What every HTTP/2 client sends first.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Steps of a connection's timer.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,6 +35,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     stream: TcpStream,
     port: Arc<Port>,
+    counts: Arc<Connections>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -46,13 +48,15 @@ pub(super) async fn serve(
     };
     let Ok(Some(http2)) = http2 else { return };
     let watch = Arc::<Watch>::default();
-    let head = (!http2).then(Head::default);
-    let socket = Socket { stream: TokioIo::new(stream), watch: watch.clone(), head };
+    let socket = TokioIo::new(Socket::new(stream, watch.clone(), http2));
     let requests = Requests { port: port.clone(), watch: watch.clone() };
-    let limit = Limit::new(watch, stop, !http2);
+    let limit = Limit::new(watch.clone(), stop, !http2);
     match http2 {
         true => serve_http2(socket, requests, limit, tasks, &port.settings).await,
         false => serve_http1(socket, requests, limit, &port.settings).await,
+    }
+    if watch.is_flooded() {
+        counts.flooded.add(1);
     }
 }
 
@@ -151,6 +155,11 @@ impl Limit {
             *left = left.saturating_sub(step);
             return left.is_zero().then_some(Next::Cut);
         }
+        self.watch.forgive(step);
+        if self.watch.is_flooded() {
+            self.finishing = Some(limits::CLOSE_TIME);
+            return None;
+        }
         if self.heads && phase == Phase::Head && time >= settings.header_time {
             return Some(Next::Cut);
         }
@@ -167,7 +176,12 @@ impl Limit {
     }
 }
 
-async fn serve_http1(socket: Socket, requests: Requests, mut limit: Limit, settings: &Settings) {
+async fn serve_http1(
+    socket: TokioIo<Socket>,
+    requests: Requests,
+    mut limit: Limit,
+    settings: &Settings,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -189,7 +203,7 @@ async fn serve_http1(socket: Socket, requests: Requests, mut limit: Limit, setti
         }
     }
     if limit.finishing.is_none() {
-        let stream = connection.into_parts().io.stream.into_inner();
+        let stream = connection.into_parts().io.into_inner().stream;
         let _ = timeout(limits::CLOSE_TIME, linger(stream)).await;
     }
 }
@@ -214,7 +228,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
 }
 
 async fn serve_http2(
-    socket: Socket,
+    socket: TokioIo<Socket>,
     requests: Requests,
     mut limit: Limit,
     tasks: TaskTracker,

@@ -83,6 +83,7 @@ fn reason(verdict: &Verdict) -> Option<usize> {
 pub(super) struct Connections {
     pub(super) open: Gauge,
     pub(super) failed: Counter,
+    pub(super) flooded: Counter,
 }
 
 impl Connections {
@@ -92,6 +93,11 @@ impl Connections {
         Connections {
             open: registry.gauge(open, "connections that are open", &labels),
             failed: registry.counter(failed, "connections that could not be accepted", &labels),
+            flooded: registry.counter(
+                "spanloom_receiver_floods",
+                "connections closed for a flood of HTTP/2 control frames",
+                &labels,
+            ),
         }
     }
 }

@@ -86,7 +86,10 @@ pub(super) async fn accept(
             }
         };
         let open = Open::new(counts.clone());
-        let serving = connection::serve(stream, port.clone(), stop.clone(), tasks.clone());
+        let serving = {
+            let (port, counts) = (port.clone(), counts.clone());
+            connection::serve(stream, port, counts, stop.clone(), tasks.clone())
+        };
         tasks.spawn(async move {
             serving.await;
             drop((open, slot));

@@ -13,6 +13,7 @@
 mod body;
 mod connection;
 mod counts;
+mod frames;
 mod grpc;
 mod head;
 mod http;
@@ -20,6 +21,7 @@ mod keys;
 mod listen;
 mod port;
 mod reply;
+mod socket;
 mod watch;
 
 #[cfg(test)]

@@ -1,18 +1,13 @@
-//! A connection's silence: whether it waits for a request, sends the head of one, or is served.
+//! A connection's silence and its noise: whether it waits for a request, sends the head of one, or
+//! is served, and whether it sends what is no request in floods.
 //!
 //! hyper bounds the time for a head by the same timer as the silence between two requests, so
 //! one cannot be short without cutting off clients that export once a minute. Hence this.
 
-use super::head::Head;
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use std::io;
-use std::pin::Pin;
+use crate::limits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +29,9 @@ pub(super) struct Watch {
     heard: AtomicBool,
     /// The head that came last names its body's length in two ways.
     two_lengths: AtomicBool,
+    /// HTTP/2 frames of control beyond those that requests and time account for.
+    control: AtomicUsize,
+    flooded: AtomicBool,
 }
 
 /// A request under way, until dropped.
@@ -49,6 +47,48 @@ impl Watch {
     /// Whether the request that begins now names its body's length in two ways.
     pub(super) fn take_two_lengths(&self) -> bool {
         self.two_lengths.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn set_two_lengths(&self, two_lengths: bool) {
+        self.two_lengths.store(two_lengths, Ordering::Relaxed);
+    }
+
+    /// Bytes came.
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.load(Ordering::Relaxed) == 0
+    }
+
+    /// An HTTP/2 frame of control came.
+    pub(super) fn control(&self) {
+        if self.control.fetch_add(1, Ordering::Relaxed) >= limits::HTTP2_CONTROL_FRAMES {
+            self.flooded.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The head of an HTTP/2 request came, which accounts for some frames of control.
+    pub(super) fn headers(&self) {
+        self.account_for(limits::HTTP2_CONTROL_PER_REQUEST);
+    }
+
+    /// Time went by, which accounts for some as well.
+    pub(super) fn forgive(&self, time: Duration) {
+        let frames = time.as_secs_f64() * limits::HTTP2_CONTROL_RATE as f64;
+        self.account_for(frames.ceil() as usize);
+    }
+
+    fn account_for(&self, frames: usize) {
+        let fewer = |control: usize| Some(control.saturating_sub(frames));
+        let _ = self.control.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+    }
+
+    /// Whether there were too many frames of control.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     /// The phase, and the number of requests so far.
@@ -86,86 +126,6 @@ impl Silence {
     }
 }
 
-/// A socket that tells its watch when bytes arrive.
-pub(super) struct Socket {
-    pub(super) stream: TokioIo<TcpStream>,
-    pub(super) watch: Arc<Watch>,
-    /// Of HTTP/1: the head that is on its way.
-    pub(super) head: Option<Head>,
-}
-
-/// Bytes that are read at once while a head is looked at; they are copied once more.
-const HEAD_PIECE: usize = 4 << 10;
-
-impl Socket {
-    /// Reads while no request is under way, and looks at what comes.
-    fn poll_head(
-        &mut self,
-        context: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut space = [0; HEAD_PIECE];
-        let room = space.get_mut(..buffer.remaining().min(HEAD_PIECE)).unwrap_or_default();
-        let mut piece = ReadBuf::new(room);
-        let polled = Pin::new(&mut self.stream).poll_read(context, piece.unfilled());
-        if let (Poll::Ready(Ok(())), Some(head)) = (&polled, &mut self.head) {
-            if let Some(two_lengths) = head.hear(piece.filled()) {
-                self.watch.two_lengths.store(two_lengths, Ordering::Relaxed);
-            }
-            buffer.put_slice(piece.filled());
-        }
-        polled
-    }
-}
-
-impl Read for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let idle = self.watch.active.load(Ordering::Relaxed) == 0;
-        let polled = match self.head {
-            Some(_) if idle => self.poll_head(context, buffer),
-            _ => Pin::new(&mut self.stream).poll_read(context, buffer),
-        };
-        if polled.is_ready() {
-            self.watch.heard.store(true, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl Write for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +139,7 @@ mod tests {
             (phase, time.as_secs())
         };
         assert_eq!([next(), next()], [(Phase::Idle, 1), (Phase::Idle, 2)]);
-        watch.heard.store(true, Ordering::Relaxed);
+        watch.hear();
         assert_eq!([next(), next()], [(Phase::Head, 0), (Phase::Head, 1)]);
         let serving = watch.serve();
         assert_eq!([next(), next()], [(Phase::Busy, 0), (Phase::Busy, 1)]);

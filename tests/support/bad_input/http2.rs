@@ -55,18 +55,49 @@ pub const ROWS: &[Row] = &[
             frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]),
             frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 1]),
             frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
-            [frame(HEADERS, 4, 1, &head()), frame(DATA, 0, 1, &[]).repeat(100)].concat(),
         ];
         for flood in floods {
             let mut stream = connect(&t.grpc)?;
+            stream.write_all(&hello()).map_err(|e| e.to_string())?;
+            // It may be cut off before its end.
+            let _ = stream.write_all(&flood.repeat(100_000));
+            let code = goaway(&mut stream)?;
+            if code != Some(ENHANCE_YOUR_CALM) {
+                return Err(format!("frames of type {}: GOAWAY {code:?}", flood[3]));
+            }
+            rest(&mut stream)?;
+            good(t)?;
+        }
+        Ok(())
+    }),
+    row("B46", "floods whose answers nobody reads", |t| {
+        let ping = frame(PING, 0, 0, &[7; 8]);
+        let empty = [frame(HEADERS, 4, 1, &head()), frame(DATA, 0, 1, &[]).repeat(100)].concat();
+        for flood in [ping, empty] {
+            let mut stream = connect(&t.grpc)?;
             let impatient = Some(Duration::from_secs(1));
             stream.set_write_timeout(impatient).map_err(|e| e.to_string())?;
-            // Nothing is read: the server stops reading as well, or says goodbye.
             let _ = stream.write_all(&hello());
             let _ = stream.write_all(&flood.repeat(100_000));
             good(t)?;
         }
         Ok(())
+    }),
+    row("B46", "pings by the hundred between requests are no flood", |t| {
+        let mut stream = connect(&t.grpc)?;
+        let mut bytes = hello();
+        for call in 0..20 {
+            bytes.extend(frame(PING, 0, 0, &[7; 8]).repeat(300));
+            bytes.extend(frame(HEADERS, 4, 2 * call + 1, &head()));
+            bytes.extend(frame(DATA, 1, 2 * call + 1, &message()));
+        }
+        stream.write_all(&bytes).map_err(|e| e.to_string())?;
+        // The answer to the last call: headers, and trailers behind its message.
+        let last = |kind, id| kind == GOAWAY || (kind == HEADERS && id == 39);
+        match frames(&mut stream, last)? {
+            Some((HEADERS, _)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     }),
     row("B47", "an HPACK bomb", |t| {
         let mut bomb = head();
@@ -109,6 +140,11 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// A frame's type and payload.
+type Frame = (u8, Vec<u8>);
+
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
     let head = [&len[1..], &[kind, flags], &stream.to_be_bytes()].concat();
@@ -142,23 +178,30 @@ fn head() -> Vec<u8> {
     [vec![0x83, 0x86], path, literal(":authority", "x"), kind].concat()
 }
 
-/// The frames until the server closes or `last` says so.
-fn frames(stream: &mut TcpStream, last: fn(u8, u32) -> bool) -> Result<bool, String> {
+/// Reads frames until the server closes or `last`, given type and stream, says so: the type and
+/// the payload of that one.
+fn frames(stream: &mut TcpStream, last: fn(u8, u32) -> bool) -> Result<Option<Frame>, String> {
     loop {
         let mut head = [0; 9];
         if let Err(error) = stream.read_exact(&mut head) {
             let waiting = matches!(error.kind(), std::io::ErrorKind::WouldBlock);
-            return if waiting { Err("no answer".to_owned()) } else { Ok(false) };
+            return if waiting { Err("no answer".to_owned()) } else { Ok(None) };
         }
-        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        if stream.read_exact(&mut vec![0; len]).is_err() {
-            return Ok(false);
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        if stream.read_exact(&mut payload).is_err() {
+            return Ok(None);
         }
         let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         if last(head[3], id) {
-            return Ok(true);
+            return Ok(Some((head[3], payload)));
         }
     }
+}
+
+/// The code of the GOAWAY that the server says.
+fn goaway(stream: &mut TcpStream) -> Result<Option<u32>, String> {
+    let Some((_, payload)) = frames(stream, |kind, _| kind == GOAWAY)? else { return Ok(None) };
+    Ok(payload.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes))
 }
 
 /// The connection ends, if it is not reset with GOAWAY.
