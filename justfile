@@ -37,6 +37,10 @@ interop:
     .ci/run sdks
     CI=true cargo test --test interop -- --nocapture
 
+# Check what ships, as .ci/run does: manifests, unit, static binary
+deploy:
+    .ci/run deploy
+
 # Measure a release build side by side with its peers: just measure ../bench
 measure harness peers="peers.json":
     cargo build --release

@@ -14,6 +14,7 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod config;
+pub mod status;
 pub mod telemetry;
 pub mod transport;
 

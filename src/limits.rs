@@ -150,6 +150,24 @@ pub const LOG_PAUSE: Duration = Duration::from_secs(30);
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 
+/// Time for the answer of a running spanloom to the commands that ask it. On one machine it takes a
+/// millisecond; shorter than the 3 s that health checks of containers have by custom.
+pub const ASK_TIME: Duration = Duration::from_millis(2_500);
+
+/// Findings that are kept for `spanloom status`: a screen full of them. What is older is counted
+/// only.
+pub const FINDINGS: usize = 32;
+
+/// Bytes of a service's or span's name in a finding. One line; all findings together stay below
+/// 16 KiB.
+pub const FINDING_TEXT_BYTES: usize = 128;
+
+/// Connections of the control port at once: a person looks at one or two, a script at a few.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// Bytes of a call to the control port. Its requests are empty.
+pub const CONTROL_REQUEST_BYTES: usize = 4 << 10;
+
 /// Members of one W3C baggage that are read. 64 is what everyone must propagate, by the
 /// specification. Metric `spanloom_baggage_rejected_members`.
 pub const BAGGAGE_MEMBERS: usize = 64;

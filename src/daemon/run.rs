@@ -5,6 +5,7 @@ use crate::config::Document;
 use crate::extensions;
 use crate::limits;
 use crate::pipeline::Graph;
+use crate::status;
 use crate::web::{self, State};
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ pub async fn run(
         }
     };
     announce(&graph);
+    state.set_graph(status::Graph::of(&document));
     state.set_ready(true);
     let mut serving = JoinSet::new();
     for task in side {
@@ -79,6 +81,7 @@ async fn replace(
     match Graph::start(&new, &state.registry).await {
         Ok(graph) => {
             *document = new;
+            state.set_graph(status::Graph::of(document));
             info!("the new configuration is in use");
             announce(&graph);
             Ok(graph)

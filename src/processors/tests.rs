@@ -7,7 +7,7 @@ use crate::config::parse::parse;
 use crate::config::{Problems, Section};
 use crate::moment::Moment;
 use crate::otlp::text;
-use crate::telemetry::Registry;
+use crate::telemetry::{Finding, Registry};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -94,6 +94,11 @@ impl Bench {
             name == Some(metric) && line.contains(label)
         });
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// What was noted, the newest first.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.registry.findings.latest()
     }
 }
 

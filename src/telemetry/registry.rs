@@ -1,5 +1,7 @@
 //! The metrics of this process, created by name and rendered as Prometheus text.
 
+use super::findings::Findings;
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +44,27 @@ impl Gauge {
 #[derive(Clone, Default)]
 pub struct Registry {
     families: Arc<Mutex<Families>>,
+    /// What cannot be counted: the latest findings, each with its place.
+    pub findings: Findings,
+}
+
+/// One series at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    pub name: String,
+    /// Names and values, sorted by name.
+    pub labels: Vec<(String, String)>,
+    pub kind: Kind,
+    pub value: i64,
+}
+
+/// What the value of a series does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
 }
 
 #[derive(Default)]
@@ -95,10 +118,33 @@ impl Registry {
 
     /// All metrics in the Prometheus text format.
     pub fn render(&self) -> String {
-        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = vec![];
-        let _ = TextEncoder::new().encode(&families.registry.gather(), &mut out);
+        let _ = TextEncoder::new().encode(&self.gather(), &mut out);
         String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// All counters and gauges as they are now.
+    pub fn series(&self) -> Vec<Series> {
+        let mut all = vec![];
+        for family in self.gather() {
+            for metric in family.get_metric() {
+                let labels = metric.get_label().iter();
+                let labels = labels.map(|l| (l.name().to_owned(), l.value().to_owned())).collect();
+                // Whole numbers that prometheus hands out as floats.
+                let (kind, value) = match family.get_field_type() {
+                    MetricType::COUNTER => (Kind::Counter, metric.get_counter().get_value()),
+                    MetricType::GAUGE => (Kind::Gauge, metric.get_gauge().get_value()),
+                    _ => continue,
+                };
+                let name = family.name().to_owned();
+                all.push(Series { name, labels, kind, value: value as i64 });
+            }
+        }
+        all
+    }
+
+    fn gather(&self) -> Vec<MetricFamily> {
+        self.families.lock().unwrap_or_else(PoisonError::into_inner).registry.gather()
     }
 }
 
@@ -125,5 +171,21 @@ mod tests {
         registry.counter("otelcol_receiver_accepted_spans", "spans", &labels).add(3);
         let text = registry.render();
         assert!(text.contains("otelcol_receiver_accepted_spans{receiver=\"otlp\"} 5"), "{text}");
+    }
+
+    #[test]
+    fn series_have_their_kind_their_labels_sorted_and_their_value() {
+        let registry = Registry::default();
+        registry.counter("sent", "spans", &[("z", "1"), ("a", "2")]).add(7);
+        registry.gauge("size", "bytes", &[]).set(-3);
+        let series = |name: &str, labels: &[(&str, &str)], kind, value| {
+            let labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            Series { name: name.into(), labels, kind, value }
+        };
+        let expected = [
+            series("sent", &[("a", "2"), ("z", "1")], Kind::Counter, 7),
+            series("size", &[], Kind::Gauge, -3),
+        ];
+        assert_eq!(registry.series(), expected);
     }
 }
