@@ -69,7 +69,7 @@ fn built(name: &str) -> Built {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("in the list");
     let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults are valid");
     let registry = Registry::default();
-    let setup = Setup { id: name, pipeline: "traces", signal: Signal::Traces, registry: &registry };
+    let setup = Setup::new(name, "traces", Signal::Traces, &registry);
     (kind.build)(&section, &setup)
 }
 

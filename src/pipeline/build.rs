@@ -4,13 +4,14 @@ use super::catalog::kind_of;
 use super::chain::{Chain, Link};
 use super::entry::{Entry, Fork, Leading, Next};
 use super::exits::Exits;
+use crate::account::{Account, Limit};
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::processors::Built;
 use crate::telemetry::Registry;
-use crate::{exporters, limits, processors, receivers};
+use crate::{exporters, limits, machine, processors, receivers};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -25,6 +26,10 @@ pub struct Graph {
     tasks: Vec<JoinHandle<()>>,
     deliveries: Vec<Arc<Delivery>>,
     stop_waiting: CancellationToken,
+    /// What the graph holds.
+    account: Account,
+    /// Bytes of memory that the process may use.
+    memory: u64,
 }
 
 /// An open listener: what speaks there, and its address.
@@ -43,7 +48,10 @@ impl Graph {
             tasks: vec![],
             deliveries: vec![],
             stop_waiting: CancellationToken::new(),
+            account: Account::default(),
+            memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
         };
+        watch_memory(registry, graph.account.clone());
         let exits = graph.start_exporters(document, registry, &mut errors);
         for pipeline in &document.pipelines {
             let ids = pipeline.exporters.iter();
@@ -128,17 +136,24 @@ impl Graph {
     ) -> Arc<Entry> {
         let mut leading = vec![];
         let mut chain = Chain::default();
+        let mut on_memory = vec![];
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
             let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
             let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
-            let setup = processors::Setup { id, pipeline, signal, registry };
+            let (account, memory) = (self.account.clone(), self.memory);
+            let setup = processors::Setup::new(id, pipeline, signal, registry);
+            let setup = processors::Setup { account, memory, ..setup };
             let labels = [("processor", id), ("otel_signal", signal.name())];
             let incoming = "otelcol_processor_incoming_items";
             let outgoing = "otelcol_processor_outgoing_items";
             let incoming = registry.counter(incoming, "items that came in", &labels);
             let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-            match (kind.build)(&configured.section, &setup) {
+            let built = (kind.build)(&configured.section, &setup);
+            if let Built::Stateless(processor) = &built {
+                on_memory.extend(processor.limit());
+            }
+            match built {
                 Built::Stateful(processor) => chain.push(Link { incoming, outgoing, processor }),
                 Built::Stateless(processor) => {
                     let link = Leading { incoming, outgoing, processor };
@@ -146,12 +161,13 @@ impl Graph {
                 }
             }
         }
+        let limit = on_memory.into_iter().reduce(Limit::stricter);
         if chain.is_empty() {
-            return Arc::new(Entry { leading, next: Next::Exits(exits) });
+            return Arc::new(Entry { leading, limit, next: Next::Exits(exits) });
         }
         let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
         self.tasks.push(spawn(chain.run(input, exits)));
-        Arc::new(Entry { leading, next: Next::Chain(Mutex::new(Some(sender))) })
+        Arc::new(Entry { leading, limit, next: Next::Chain(Mutex::new(Some(sender))) })
     }
 
     async fn start_receivers(
@@ -160,7 +176,7 @@ impl Graph {
         registry: &Registry,
         errors: &mut Vec<String>,
     ) {
-        let intake = Intake::new(limits::INFLIGHT_BYTES);
+        let intake = Intake::new(limits::INFLIGHT_BYTES, self.account.clone());
         for configured in used(&document.receivers, document, |pipeline| &pipeline.receivers) {
             let kind = kind_of(receivers::LIST, configured.component, |kind| &kind.component);
             let Some(kind) = kind else { continue };
@@ -196,6 +212,16 @@ impl Graph {
             _ => Some(Arc::new(Fork(entries))),
         }
     }
+}
+
+/// Shows what is held, and what the kernel says that the process takes.
+fn watch_memory(registry: &Registry, account: Account) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let help = "bytes of telemetry that are held, from socket to socket";
+    registry.watch("spanloom_held_bytes", help, move || number(account.held() as u64));
+    let help = "bytes of the process that are in memory";
+    let resident = move || number(machine::resident().unwrap_or(0));
+    registry.watch("otelcol_process_memory_rss", help, resident);
 }
 
 /// The components of `all` that some pipeline refers to.

@@ -2,6 +2,7 @@
 
 use super::chain::Link;
 use super::exits::Exits;
+use crate::account::Limit;
 use crate::batch::Batch;
 use crate::clock;
 use crate::intake::Consumer;
@@ -23,6 +24,8 @@ pub struct Leading {
 /// A running pipeline, as receivers see it.
 pub struct Entry {
     pub leading: Vec<Leading>,
+    /// The strictest limit on memory among the processors.
+    pub limit: Option<Limit>,
     pub next: Next,
 }
 
@@ -85,6 +88,10 @@ impl Consumer for Entry {
             }
         })
     }
+
+    fn limit(&self) -> Option<Limit> {
+        self.limit.clone()
+    }
 }
 
 /// Several pipelines behind one receiver: each gets a clone.
@@ -99,6 +106,11 @@ impl Consumer for Fork {
             }
             last.consume(batch).await;
         })
+    }
+
+    /// A request that one of them would turn away is read for none.
+    fn limit(&self) -> Option<Limit> {
+        self.0.iter().filter_map(|entry| entry.limit()).reduce(Limit::stricter)
     }
 }
 

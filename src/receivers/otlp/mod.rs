@@ -27,6 +27,7 @@ mod tests;
 
 use super::{Kind, Running, Setup, Starting};
 use crate::config::{Class, Component, Section};
+use crate::limits;
 use counts::{Connections, Counts};
 use keys::{Protocol, Settings};
 use port::Port;
@@ -94,6 +95,7 @@ fn serve(
     let port = Arc::new(Port {
         settings,
         intake: setup.intake.clone(),
+        window: setup.intake.window(limits::HTTP2_CONNECTION_WINDOW),
         grpc: Counts::new(registry, id, Protocol::Grpc),
         http: Counts::new(registry, id, Protocol::Http),
         elsewhere,
