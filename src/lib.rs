@@ -7,6 +7,7 @@ pub mod moment;
 pub mod spelling;
 pub mod verdict;
 
+pub mod account;
 pub mod receipt;
 
 pub mod batch;
@@ -14,6 +15,7 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod config;
+pub mod machine;
 pub mod status;
 pub mod telemetry;
 pub mod transport;

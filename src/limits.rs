@@ -34,6 +34,10 @@ pub const REQUEST: Bounds =
 /// times the largest request, so that one hog cannot take all of it.
 pub const INFLIGHT_BYTES: usize = 256 << 20;
 
+/// Bytes that a batch takes besides its content: its own structures, its place in queues, its
+/// client's stream. Small requests count for what they cost.
+pub const BATCH_OVERHEAD: usize = 1 << 10;
+
 /// How long a request waits for room before the client is told to come back. Clients give up
 /// after about 10 s, and some never retry, so a short wait loses less than a fast refusal.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
@@ -81,6 +85,10 @@ pub const CONNECTIONS: usize = 1024;
 /// Wait after an accept that failed for want of file descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes that are read at once from an HTTP/1 connection. hyper's own default, and enough for
+/// usual requests to be used without a copy.
+pub const HTTP1_BUFFER: usize = 408 << 10;
+
 /// Bytes of one HTTP/2 DATA frame. Usual requests fit into one and are then used as received,
 /// without a copy.
 pub const HTTP2_FRAME: u32 = 1 << 20;
@@ -91,6 +99,30 @@ pub const HTTP2_STREAM_WINDOW: u32 = 2 << 20;
 /// Bytes that may wait unread in one HTTP/2 connection. They are taken before any room is asked
 /// for, so the product with [`CONNECTIONS`] is what a hostile crowd can make us hold: 4 GiB.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The least window of HTTP/2, stream and connection: what the protocol begins with.
+pub const HTTP2_WINDOW_MIN: u32 = 65_535;
+
+/// The part of a memory limit that is kept free for what is not counted, one in so many: the
+/// Collector's 20 %. Keys `memory_limiter.spike_limit_mib` and `spike_limit_percentage`.
+pub const SPIKE_SHARE: u64 = 5;
+
+/// The part of what a memory limit lets in that is left to requests that have begun, one in so
+/// many: what is turned away half read has been read for nothing.
+pub const BEGUN_SHARE: usize = 8;
+
+/// How many times the bytes that have come of a body are counted beforehand, up to what it
+/// announces. With windows of 64 KiB a usual body is counted whole with its first piece.
+pub const BELIEVED_SHARE: usize = 16;
+
+/// Memory that a machine is taken to have that does not say. Small, for a percentage of it to be
+/// safe.
+pub const MEMORY_UNKNOWN: u64 = 1 << 30;
+
+/// Connections whose unread bytes fit into the part of a memory limit that is kept free. A
+/// gateway has no more busy ones at once; the windows get smaller with the limit, down to
+/// [`HTTP2_WINDOW_MIN`].
+pub const LIMITED_CONNECTIONS: usize = 200;
 
 /// Streams of one HTTP/2 connection at once. Key `max_concurrent_streams`.
 pub const HTTP2_STREAMS: u32 = 200;
@@ -126,6 +158,11 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
+
+/// How long a processor may hold what clients wait for. With [`ADMISSION_WAIT`] before it, in
+/// front of the pipeline's task, and after it, in front of a queue, within [`ANSWER_WAIT`]. Key
+/// `batch.timeout`.
+pub const BATCH_HOLD: Duration = Duration::from_secs(4);
 
 /// Longest delay that a backend's Retry-After or RetryInfo can ask for. Real ones ask for seconds;
 /// a hostile one must not stop delivery for years.
@@ -286,3 +323,7 @@ const _: () = assert!(INFLIGHT_BYTES >= REQUEST_BYTES, "one largest request must
 const _: () = assert!(REQUEST_BYTES < u32::MAX as usize, "edits address a request by 32 bits");
 const _: () = assert!(REQUEST_ELEMENTS >= REQUEST_ITEMS, "every item is an element");
 const _: () = assert!(CONFIG_DEPTH < CONFIG_NODES);
+const _: () = assert!(
+    BATCH_HOLD.as_secs() + 2 * ADMISSION_WAIT.as_secs() <= ANSWER_WAIT.as_secs(),
+    "what is held must still find room before its client is told to come back"
+);

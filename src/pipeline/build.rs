@@ -4,12 +4,13 @@ use super::catalog::kind_of;
 use super::entry::{Entry, Fork, Next};
 use super::exits::{Exit, Exits, Junction};
 use super::stages::{Stage, Stages};
+use crate::account::Account;
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::telemetry::Registry;
-use crate::{connectors, exporters, limits, processors, receivers};
+use crate::{connectors, exporters, limits, machine, processors, receivers};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,6 +24,10 @@ pub struct Graph {
     pipelines: Vec<Running>,
     deliveries: Vec<Arc<Delivery>>,
     stop_waiting: CancellationToken,
+    /// What the graph holds.
+    account: Account,
+    /// Bytes of memory that the process may use.
+    memory: u64,
 }
 
 /// A running pipeline.
@@ -47,7 +52,10 @@ impl Graph {
             pipelines: vec![],
             deliveries: vec![],
             stop_waiting: CancellationToken::new(),
+            account: Account::default(),
+            memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
         };
+        watch_memory(registry, graph.account.clone());
         let deliveries = graph.start_exporters(document, registry, &mut errors);
         graph.start_pipelines(document, &deliveries, registry);
         if !errors.is_empty() {
@@ -151,7 +159,7 @@ impl Graph {
                     })
                 });
                 let exits = Exits(exits.collect());
-                let (entry, task) = start_pipeline(document, pipeline, exits, registry);
+                let (entry, task) = self.start_pipeline(document, pipeline, exits, registry);
                 self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, task });
                 false
             });
@@ -201,13 +209,49 @@ impl Graph {
         Some(junction)
     }
 
+    /// The pipeline's entry, and its task if any processor holds state.
+    fn start_pipeline(
+        &self,
+        document: &Document,
+        pipeline: &Pipeline,
+        exits: Exits,
+        registry: &Registry,
+    ) -> (Arc<Entry>, Option<JoinHandle<()>>) {
+        let mut stages = Stages::default();
+        for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
+            let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
+            let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
+            let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
+            let (account, memory) = (self.account.clone(), self.memory);
+            let setup = processors::Setup::new(id, pipeline, signal, registry);
+            let setup = processors::Setup { account, memory, ..setup };
+            let labels = [("processor", id), ("otel_signal", signal.name())];
+            let incoming = "otelcol_processor_incoming_items";
+            let outgoing = "otelcol_processor_outgoing_items";
+            let incoming = registry.counter(incoming, "items that came in", &labels);
+            let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
+            let processor = (kind.build)(&configured.section, &setup);
+            let name = kind.component.name;
+            stages.push(Stage { name, incoming, outgoing, processor });
+        }
+        let limit = stages.limit();
+        let (leading, chain) = stages.arrange();
+        if chain.is_empty() {
+            return (Arc::new(Entry { leading, limit, next: Next::Exits(exits) }), None);
+        }
+        let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
+        let task = spawn(chain.run(input, exits));
+        let next = Next::Chain(Mutex::new(Some(sender)));
+        (Arc::new(Entry { leading, limit, next }), Some(task))
+    }
+
     async fn start_receivers(
         &mut self,
         document: &Document,
         registry: &Registry,
         errors: &mut Vec<String>,
     ) {
-        let intake = Intake::new(limits::INFLIGHT_BYTES);
+        let intake = Intake::new(limits::INFLIGHT_BYTES, self.account.clone());
         for configured in used(&document.receivers, document, |pipeline| &pipeline.receivers) {
             let kind = kind_of(receivers::LIST, configured.component, |kind| &kind.component);
             let Some(kind) = kind else { continue };
@@ -245,37 +289,6 @@ impl Graph {
     }
 }
 
-/// The pipeline's entry, and its task if any processor holds state.
-fn start_pipeline(
-    document: &Document,
-    pipeline: &Pipeline,
-    exits: Exits,
-    registry: &Registry,
-) -> (Arc<Entry>, Option<JoinHandle<()>>) {
-    let mut stages = Stages::default();
-    for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
-        let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
-        let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
-        let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
-        let setup = processors::Setup { id, pipeline, signal, registry };
-        let labels = [("processor", id), ("otel_signal", signal.name())];
-        let incoming = "otelcol_processor_incoming_items";
-        let outgoing = "otelcol_processor_outgoing_items";
-        let incoming = registry.counter(incoming, "items that came in", &labels);
-        let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-        let processor = (kind.build)(&configured.section, &setup);
-        let name = kind.component.name;
-        stages.push(Stage { name, incoming, outgoing, processor });
-    }
-    let (leading, chain) = stages.arrange();
-    if chain.is_empty() {
-        return (Arc::new(Entry { leading, next: Next::Exits(exits) }), None);
-    }
-    let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
-    let task = spawn(chain.run(input, exits));
-    (Arc::new(Entry { leading, next: Next::Chain(Mutex::new(Some(sender))) }), Some(task))
-}
-
 /// The pipelines of `signal` that begin with one of the connectors `ids`.
 fn fed<'a>(
     document: &'a Document,
@@ -289,6 +302,16 @@ fn fed<'a>(
         };
         pipeline.signal == signal && ids.iter().any(begins)
     })
+}
+
+/// Shows what is held, and what the kernel says that the process takes.
+fn watch_memory(registry: &Registry, account: Account) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let help = "bytes of telemetry that are held, from socket to socket";
+    registry.watch("spanloom_held_bytes", help, move || number(account.held() as u64));
+    let help = "bytes of the process that are in memory";
+    let resident = move || number(machine::resident().unwrap_or(0));
+    registry.watch("otelcol_process_memory_rss", help, resident);
 }
 
 /// The components of `all` that some pipeline refers to.

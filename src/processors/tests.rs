@@ -26,7 +26,7 @@ impl Bench {
         let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
         let section = section(name, yaml).expect("the test's configuration is valid");
         let registry = Registry::default();
-        let setup = Setup { id: name, pipeline: signal.name(), signal, registry: &registry };
+        let setup = Setup::new(name, signal.name(), signal, &registry);
         let processor = match (kind.build)(&section, &setup) {
             Built::Inspector(inspector) => {
                 Built::Stateful(Box::new(Row::new(vec![inspector], vec![])))

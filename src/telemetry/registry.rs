@@ -1,8 +1,9 @@
 //! The metrics of this process, created by name and rendered as Prometheus text.
 
 use super::findings::Findings;
+use prometheus::TextEncoder;
 use prometheus::proto::{MetricFamily, MetricType};
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,6 +41,20 @@ impl Gauge {
     }
 }
 
+/// Numbers by size.
+#[derive(Clone)]
+pub struct Histogram(prometheus::Histogram);
+
+impl Histogram {
+    #[inline]
+    pub fn observe(&self, n: usize) {
+        self.0.observe(n as f64);
+    }
+}
+
+/// A number that is read when the metrics are.
+type Reading = Arc<dyn Fn() -> i64 + Send + Sync>;
+
 /// Creates metrics and renders them. Cloning shares them.
 #[derive(Clone, Default)]
 pub struct Registry {
@@ -72,6 +87,8 @@ struct Families {
     registry: prometheus::Registry,
     counters: BTreeMap<String, IntCounterVec>,
     gauges: BTreeMap<String, IntGaugeVec>,
+    histograms: BTreeMap<String, HistogramVec>,
+    readings: BTreeMap<String, (Gauge, Reading)>,
 }
 
 impl Registry {
@@ -116,6 +133,41 @@ impl Registry {
         Gauge(gauge.unwrap_or_else(detached_gauge))
     }
 
+    /// The histogram `name` with these labels, whose buckets end at `bounds`.
+    pub fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        bounds: &[f64],
+        labels: &[(&str, &str)],
+    ) -> Histogram {
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        if !families.histograms.contains_key(name) {
+            let names: Vec<&str> = labels.iter().map(|l| l.0).collect();
+            if let Ok(family) = HistogramVec::new(opts.clone(), &names) {
+                let _ = families.registry.register(Box::new(family.clone()));
+                families.histograms.insert(name.to_owned(), family);
+            }
+        }
+        let values: Vec<&str> = labels.iter().map(|l| l.1).collect();
+        let family = families.histograms.get(name);
+        let histogram = family.and_then(|f| f.get_metric_with_label_values(&values).ok());
+        debug_assert!(
+            histogram.is_some(),
+            "{name}: no help text, or label names differ between two uses"
+        );
+        Histogram(histogram.unwrap_or_else(detached_histogram))
+    }
+
+    /// A gauge without labels that shows what `read` says whenever the metrics are rendered. One
+    /// of the same name is replaced.
+    pub fn watch(&self, name: &str, help: &str, read: impl Fn() -> i64 + Send + Sync + 'static) {
+        let gauge = self.gauge(name, help, &[]);
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        families.readings.insert(name.to_owned(), (gauge, Arc::new(read)));
+    }
+
     /// All metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         let mut out = vec![];
@@ -144,13 +196,20 @@ impl Registry {
     }
 
     fn gather(&self) -> Vec<MetricFamily> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner).registry.gather()
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        families.readings.values().for_each(|(gauge, read)| gauge.set(read()));
+        families.registry.gather()
     }
 }
 
 /// A counter that is not shown, in place of one that could not be registered.
 fn detached_counter() -> prometheus::IntCounter {
     prometheus::core::GenericCounter::with_opts(Opts::new("detached", "detached"))
+        .unwrap_or_else(|_| unreachable!("the name is valid"))
+}
+
+fn detached_histogram() -> prometheus::Histogram {
+    prometheus::Histogram::with_opts(HistogramOpts::new("detached", "detached"))
         .unwrap_or_else(|_| unreachable!("the name is valid"))
 }
 
@@ -187,5 +246,24 @@ mod tests {
             series("size", &[], Kind::Gauge, -3),
         ];
         assert_eq!(registry.series(), expected);
+    }
+
+    #[test]
+    fn a_histogram_renders_its_buckets_and_a_watched_gauge_what_is_read_then() {
+        let registry = Registry::default();
+        let histogram = registry.histogram("size", "sizes", &[10.0, 20.0], &[("processor", "b")]);
+        [5, 15, 15, 50].into_iter().for_each(|size| histogram.observe(size));
+        registry.watch("held", "bytes", || 1);
+        registry.watch("held", "bytes", || 7);
+        let text = registry.render();
+        for line in [
+            "size_bucket{processor=\"b\",le=\"10\"} 1",
+            "size_bucket{processor=\"b\",le=\"20\"} 3",
+            "size_sum{processor=\"b\"} 85",
+            "size_count{processor=\"b\"} 4",
+            "held 7",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
     }
 }

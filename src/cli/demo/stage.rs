@@ -1,6 +1,7 @@
 //! The demo's stage: a spanloom with real sockets, and a backend behind it that remembers.
 
 use super::super::client::client;
+use crate::account::Account;
 use crate::batch::{Batch, Signal};
 use crate::config::{Document, Section, World};
 use crate::exporters::{Outcome, Payload};
@@ -84,7 +85,8 @@ impl Backend {
         let yaml = "{protocols: {grpc: {endpoint: \"127.0.0.1:0\"}}}";
         let section = Section::from_yaml(kind.component.keys, yaml).map_err(|e| e.to_string())?;
         let consumer: Arc<dyn Consumer> = Arc::new(self.clone());
-        let intake = Intake::new(limits::INFLIGHT_BYTES).leading_to([Some(consumer), None, None]);
+        let intake = Intake::new(limits::INFLIGHT_BYTES, Account::default());
+        let intake = intake.leading_to([Some(consumer), None, None]);
         let (id, registry) = ("backend".to_owned(), Registry::default());
         (kind.start)(&section, receivers::Setup { id, registry, intake, stop }).await
     }

@@ -52,8 +52,8 @@ pub(super) async fn serve(
     let requests = Requests { port: port.clone(), watch: watch.clone(), fault };
     let limit = Limit::new(watch.clone(), stop, !http2);
     match http2 {
-        true => serve_http2(socket, requests, limit, tasks, &port.settings).await,
-        false => serve_http1(socket, requests, limit, &port.settings).await,
+        true => serve_http2(socket, requests, limit, tasks, &port).await,
+        false => serve_http1(socket, requests, limit, &port).await,
     }
     if watch.is_flooded() {
         counts.flooded.add(1);
@@ -168,19 +168,16 @@ impl Limit {
     }
 }
 
-async fn serve_http1(
-    socket: TokioIo<Socket>,
-    requests: Requests,
-    mut limit: Limit,
-    settings: &Settings,
-) {
+async fn serve_http1(socket: TokioIo<Socket>, requests: Requests, mut limit: Limit, port: &Port) {
+    let settings = &port.settings;
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .keep_alive(settings.keep_alive)
         .max_headers(limits::HEADERS)
-        .max_header_size(limits::HEADER_BYTES);
+        .max_header_size(limits::HEADER_BYTES)
+        .max_buf_size(limits::HTTP1_BUFFER.min(port.window as usize));
     let mut connection = builder.serve_connection(socket, requests);
     loop {
         let ended = poll_fn(|context| connection.poll_without_shutdown(context));
@@ -224,13 +221,14 @@ async fn serve_http2(
     requests: Requests,
     mut limit: Limit,
     tasks: TaskTracker,
-    settings: &Settings,
+    port: &Port,
 ) {
+    let settings = &port.settings;
     let mut builder = http2::Builder::new(Tasks(tasks));
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
-        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
+        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW.min(port.window))
+        .initial_connection_window_size(port.window)
         .max_frame_size(limits::HTTP2_FRAME)
         .max_concurrent_streams(settings.streams)
         .max_header_list_size(limits::HEADER_BYTES as u32)

@@ -32,6 +32,7 @@ mod tests;
 
 use super::{Kind, Listener, Running, Setup, Starting};
 use crate::config::{Class, Component, Section};
+use crate::limits;
 use crate::transport::tls::ServerTls;
 use counts::{Connections, Counts};
 use keys::{Protocol, Settings};
@@ -112,6 +113,7 @@ fn serve(
         settings,
         tls,
         intake: setup.intake.clone(),
+        window: setup.intake.window(limits::HTTP2_CONNECTION_WINDOW),
         grpc: Counts::new(registry, id, Protocol::Grpc),
         http: Counts::new(registry, id, Protocol::Http),
         elsewhere,

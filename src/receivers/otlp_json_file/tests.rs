@@ -1,6 +1,7 @@
 //! The receiver on real files, with a pipeline that does as the test says.
 
 use super::*;
+use crate::account::Account;
 use crate::batch::Signal;
 use crate::config::parse::parse;
 use crate::intake::{Consumer, Intake};
@@ -83,7 +84,7 @@ impl Fixture {
         let setup = Setup {
             id: self.id.clone(),
             registry: self.registry.clone(),
-            intake: Intake::new(limits::INFLIGHT_BYTES).leading_to(consumers),
+            intake: Intake::new(limits::INFLIGHT_BYTES, Account::default()).leading_to(consumers),
             stop: stop.clone(),
         };
         self.running = Some((stop, start(&section, setup).await.unwrap()));
