@@ -238,10 +238,8 @@ fn check(daemon: &Daemon, row: &Row<'_>, way: Way) -> Result<(), String> {
         let named = format!("protocol=\"{}\"", way.listener());
         line.contains(&named) && line.contains(text) && line.contains("peer=127.0.0.1:")
     };
-    match daemon.log_lines().iter().any(logged) {
-        true => Ok(()),
-        false => Err("not in the log".to_owned()),
-    }
+    let in_log = eventually(|| daemon.log_lines().iter().any(logged).then_some(()));
+    in_log.ok_or_else(|| "not in the log".to_owned())
 }
 
 #[test]
