@@ -15,8 +15,7 @@ use std::time::Duration;
 fn build(name: &str, yaml: &str) -> Box<dyn Stateful> {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
     let registry = Registry::default();
-    let (signal, pipeline) = (Signal::Traces, "traces");
-    let setup = Setup { id: name, pipeline, signal, registry: &registry };
+    let setup = Setup::new(name, "traces", Signal::Traces, &registry);
     match (kind.build)(&section(name, yaml).expect("it is valid"), &setup) {
         Built::Inspector(inspector) => Box::new(Row::new(vec![inspector], vec![])),
         Built::Stateful(processor) => processor,

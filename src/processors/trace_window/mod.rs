@@ -35,6 +35,7 @@ mod piece;
 
 use super::memory::{Bounds, Gauges, Memory, trace_key};
 use super::{Built, Kind, Out, Setup, Stateful};
+use crate::account::Charge;
 use crate::batch::{Batch, Signal};
 use crate::config::catalog::Class;
 use crate::config::{Component, Key, Problems, Section};
@@ -184,6 +185,8 @@ struct Window {
     limit_spans: usize,
     limit_traces: usize,
     leaving: Leaving,
+    /// What all this takes, in the process's account.
+    charge: Charge,
     /// An empty batch that nobody waits for: what leaves is made from it.
     blank: Option<Batch>,
     meters: Meters,
@@ -221,6 +224,7 @@ impl Window {
             limit_spans: section.count("limit_spans"),
             limit_traces: section.count("num_traces"),
             leaving: Leaving::default(),
+            charge: setup.account.charge(0),
             blank: None,
             meters,
         }
@@ -337,10 +341,12 @@ impl Window {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
+        let bytes = self.held.bytes() + self.left.bytes();
+        self.charge.resize(bytes);
         self.meters.traces.set(self.held.traces() as i64);
         self.meters.items.set(self.held.items() as i64);
-        self.meters.bytes.set((self.held.bytes() + self.left.bytes()) as i64);
+        self.meters.bytes.set(bytes as i64);
     }
 }
 

@@ -28,8 +28,7 @@ impl Bench {
         let kind = LIST.iter().find(|kind| kind.component.name == "trace_window").unwrap();
         let section = section("trace_window", yaml).expect("the configuration is valid");
         let registry = Registry::default();
-        let (id, pipeline) = ("trace_window", signal.name());
-        let setup = Setup { id, pipeline, signal, registry: &registry };
+        let setup = Setup::new("trace_window", signal.name(), signal, &registry);
         let Built::Stateful(window) = (kind.build)(&section, &setup) else {
             panic!("a window holds state")
         };
