@@ -107,8 +107,9 @@ pub const HTTP2_WINDOW_MIN: u32 = 65_535;
 /// Collector's 20 %. Keys `memory_limiter.spike_limit_mib` and `spike_limit_percentage`.
 pub const SPIKE_SHARE: u64 = 5;
 
-/// The part of what a memory limit lets in that is left to requests that have begun, one in so
-/// many: what is turned away half read has been read for nothing.
+/// The part of what a memory limit lets in, one in so many, up to which room is left to what
+/// requests that have begun announce: what is turned away half read has been read for nothing.
+/// Not more, or announcing would be a cheap way to keep others out.
 pub const BEGUN_SHARE: usize = 8;
 
 /// How many times the bytes that have come of a body are counted beforehand, up to what it
