@@ -205,7 +205,13 @@ impl Walk<'_, '_> {
                     self.at = if whole { self.at } else { self.text.len() };
                     self.gone(rule, from, self.at);
                 }
-                None if !self.value(nesting) => break false,
+                None if !self.value(nesting) => {
+                    // Cut off, or no JSON: what a message says goes to the end.
+                    if is_said(&key) {
+                        said.push((from, self.text.len()));
+                    }
+                    break false;
+                }
                 None => {}
             }
             let value = self.text.get(from..self.at).unwrap_or_default();

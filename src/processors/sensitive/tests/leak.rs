@@ -8,6 +8,7 @@ use crate::processors::tests::Bench;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use fastrand::Rng;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -18,6 +19,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message as _;
+use std::time::{Duration, Instant};
 
 const CANARY: &str = "CANARY-7f3a";
 
@@ -293,4 +295,86 @@ fn no_secret_of_a_known_form_leaves() {
         Signal::Traces,
         request(vec![], vec![], Span { trace_state, ..span(vec![]) }),
     );
+}
+
+/// A random JSON value with the canary below a name of content somewhere in it, and with secrets
+/// anywhere else.
+fn random_json(rng: &mut Rng, depth: usize, hidden: bool) -> serde_json::Value {
+    use serde_json::{Value, json};
+    let names = ["input.value", "gen_ai.prompt", "password", "x.headers", "gen_ai.completion.0"];
+    let plain = ["a", "é\"\\", "nested", "0", ""];
+    match rng.usize(0..if depth == 0 { 3 } else { 8 }) {
+        0 if hidden => Value::from(CANARY),
+        0 => Value::from(SECRET),
+        1 => Value::from(rng.i64(..)),
+        2 => Value::from("\u{1f980}\n\t\\ \"quoted\" {["),
+        3 => (0..rng.usize(0..4)).map(|_| random_json(rng, depth - 1, hidden)).collect(),
+        4 | 5 => {
+            let count = rng.usize(0..4);
+            let member = |rng: &mut Rng| {
+                let hides = rng.bool();
+                let name = if hides { names[rng.usize(0..5)] } else { plain[rng.usize(0..5)] };
+                (name.to_owned(), random_json(rng, depth - 1, hidden || hides))
+            };
+            Value::Object((0..count).map(|_| member(rng)).collect())
+        }
+        6 => json!({"role": "user", "content": random_json(rng, depth - 1, true)}),
+        _ => {
+            let inner = random_json(rng, depth - 1, hidden);
+            // A bare text is no structure that anybody could read from outside.
+            match inner.is_object() || inner.is_array() {
+                true => Value::from(inner.to_string()),
+                false => inner,
+            }
+        }
+    }
+}
+
+/// `json` as an `AnyValue`, of which some parts stay JSON within text.
+fn random_value(rng: &mut Rng, json: &serde_json::Value) -> AnyValue {
+    use serde_json::Value as Json;
+    match json {
+        Json::Array(list) if rng.u8(0..4) > 0 => {
+            let values = list.iter().map(|json| random_value(rng, json)).collect();
+            any(Value::ArrayValue(ArrayValue { values }))
+        }
+        Json::Object(map) if rng.u8(0..4) > 0 => {
+            let values = map.iter().map(|(key, json)| pair(key, random_value(rng, json))).collect();
+            any(Value::KvlistValue(KeyValueList { values }))
+        }
+        Json::String(plain) => text(plain),
+        other => text(&other.to_string()),
+    }
+}
+
+/// For `SPANLOOM_FUZZ_SECONDS`, or 500 values.
+#[test]
+fn no_canary_leaves_from_random_values() {
+    let seconds = std::env::var("SPANLOOM_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let mut rng = Rng::with_seed(seconds.unwrap_or(5));
+    let (mut cases, mut hidden) = (0, 0);
+    let mut bench = Bench::new(Signal::Traces, "sensitive", "{}");
+    while cases < 500 || Instant::now() < end {
+        cases += 1;
+        let json = random_json(&mut rng, 5, false);
+        let value = random_value(&mut rng, &json);
+        let mut bytes = request(vec![], vec![], span(vec![pair("k", value)]));
+        hidden += usize::from(leaks(&bytes));
+        let is_cut = rng.u8(0..4) == 0;
+        if is_cut {
+            // Cut off, as by a limit on the length of attributes.
+            let cut = json.to_string();
+            let end = (0..=rng.usize(0..=cut.len())).rev().find(|at| cut.is_char_boundary(*at));
+            let cut = &cut[..end.unwrap_or(0)];
+            bytes = request(vec![], vec![], span(vec![pair("k", text(cut))]));
+        }
+        let passed = bench.pass(bytes);
+        let seen = String::from_utf8_lossy(&passed);
+        // Half a secret has no form any more.
+        let leaked = if is_cut { seen.contains(CANARY) } else { leaks(&passed) };
+        assert!(!leaked, "{json}\nbecame {seen}");
+    }
+    println!("{cases} values, {hidden} of them with canaries");
+    assert!(hidden > cases / 10);
 }
