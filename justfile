@@ -20,9 +20,10 @@ fmt:
 bench *filter:
     cargo bench {{ filter }}
 
-# Fuzz one target (names: ls fuzz/fuzz_targets); needs cargo-fuzz and a nightly compiler
+# Fuzz one target (names: ls fuzz/fuzz_targets); needs cargo-fuzz and a nightly compiler. libdeflate
+# defines the same tables in several of its files, which the sanitizer is told to let pass
 fuzz target minutes="1":
-    cargo +nightly fuzz run {{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
+    ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
 
 # Start Phoenix as a real backend; installs it below target/backend at first
 backend:
@@ -36,6 +37,10 @@ read-spans project="default":
 interop:
     .ci/run sdks
     CI=true cargo test --test interop -- --nocapture
+
+# Check what ships, as .ci/run does: manifests, unit, static binary
+deploy:
+    .ci/run deploy
 
 # Measure a release build side by side with its peers: just measure ../bench
 measure harness peers="peers.json":

@@ -78,8 +78,7 @@ fn run(bencher: Bencher<'_, '_>, conditions: &[&str]) {
     let yaml = format!("trace_conditions: []\ntraces:\n span:\n{}\n", list.join("\n"));
     let section = Section::from_yaml(kind.component.keys, &yaml).expect("it is valid");
     let registry = Registry::default();
-    let setup =
-        Setup { id: "filter", pipeline: "traces", signal: Signal::Traces, registry: &registry };
+    let setup = Setup::new("filter", "traces", Signal::Traces, &registry);
     let Built::Stateless(filter) = (kind.build)(&section, &setup) else { return };
     let batch = batch();
     bencher.counter(ItemsCount::new(SPANS)).bench_local(|| {

@@ -79,7 +79,7 @@ fn built(name: &str) -> Box<dyn Inspector> {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("in the list");
     let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults are valid");
     let registry = Registry::default();
-    let setup = Setup { id: name, pipeline: "traces", signal: Signal::Traces, registry: &registry };
+    let setup = Setup::new(name, "traces", Signal::Traces, &registry);
     match (kind.build)(&section, &setup) {
         Built::Inspector(inspector) => inspector,
         Built::Stateless(processor) => processor.inspector().expect("can inspect"),

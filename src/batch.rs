@@ -1,15 +1,18 @@
 //! The currency: one checked export request that travels through the daemon.
 
+use crate::account::Charge;
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::check::{Bounds, Malformed, check};
 use crate::otlp::edit::Edits;
+use crate::otlp::join::join;
 use crate::otlp::merge::merge;
 use crate::otlp::schema::{self, Message};
 use crate::otlp::view::Request;
 use crate::receipt::Receipts;
 use crate::verdict::Verdict;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The kinds of telemetry that OTLP carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +59,8 @@ pub struct Batch {
     signal: Signal,
     bytes: Bytes,
     items: usize,
+    /// What it counts as held; shared by those that share the bytes.
+    charge: Option<Arc<Charge>>,
     /// When it was received.
     pub arrived: Moment,
     /// Who is answered when it is safe.
@@ -80,7 +85,8 @@ impl Batch {
         if tally.repeated_singular {
             bytes = Bytes::from(merge(signal.message(), &bytes));
         }
-        Ok(Batch { signal, bytes, items: tally.items, arrived, receipts: Receipts::none() })
+        let (items, receipts) = (tally.items, Receipts::none());
+        Ok(Batch { signal, bytes, items, charge: None, arrived, receipts })
     }
 
     pub fn signal(&self) -> Signal {
@@ -104,6 +110,7 @@ impl Batch {
     /// This batch with `edits` applied; the edits are used up.
     pub fn edited(mut self, edits: &mut Edits) -> Batch {
         self.bytes = edits.apply(&self.bytes);
+        self.recharge();
         self.items = self.items.saturating_sub(edits.removed_items());
         edits.clear();
         self
@@ -111,8 +118,57 @@ impl Batch {
 
     /// A part of this batch, as bytes that were cut out of it field by field.
     pub fn part(&self, bytes: Bytes, items: usize) -> Batch {
-        let (arrived, receipts) = (self.arrived, self.receipts.clone());
-        Batch { signal: self.signal, bytes, items, arrived, receipts }
+        let mut part = Batch { bytes, items, ..self.clone() };
+        // A slice keeps the whole alive and shares its charge; a copy is charged for itself.
+        if !self.bytes.as_ptr_range().contains(&part.bytes.as_ptr()) {
+            part.recharge();
+        }
+        part
+    }
+
+    /// One batch of all the items of `batches`, which are of one signal, in order. It is safe
+    /// when all of them are: it carries their receipts, and arrived when the last of them did.
+    pub fn joined(batches: Vec<Batch>) -> Option<Batch> {
+        let bytes: Vec<Bytes> = batches.iter().map(|batch| batch.bytes.clone()).collect();
+        let items = batches.iter().map(Batch::items).sum();
+        let arrived = batches.iter().map(|batch| batch.arrived).max()?;
+        let mut batches = batches.into_iter();
+        let mut whole = batches.next()?;
+        for batch in batches {
+            debug_assert_eq!(batch.signal, whole.signal, "signals are not joined");
+            whole.receipts.join(batch.receipts);
+        }
+        if bytes.len() > 1 {
+            whole.bytes = join(&bytes);
+            whole.recharge();
+        }
+        (whole.items, whole.arrived) = (items, arrived);
+        Some(whole)
+    }
+
+    /// Bytes that it counts as: its own, and what surrounds them.
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + limits::BATCH_OVERHEAD
+    }
+
+    /// Whether its bytes are counted as held.
+    pub fn is_charged(&self) -> bool {
+        self.charge.is_some()
+    }
+
+    /// Lets `charge` count this batch for as long as anything of it is held.
+    pub fn charge(&mut self, mut charge: Charge) {
+        charge.resize(self.weight());
+        self.charge = Some(Arc::new(charge));
+    }
+
+    /// Counts the present bytes in place of those before.
+    fn recharge(&mut self) {
+        if let Some(charge) = self.charge.take() {
+            let account = charge.account().clone();
+            drop(charge);
+            self.charge(account.charge(0));
+        }
     }
 
     /// Ends this batch's way with `verdict`.

@@ -7,6 +7,7 @@ pub mod moment;
 pub mod spelling;
 pub mod verdict;
 
+pub mod account;
 pub mod receipt;
 
 pub mod batch;
@@ -14,12 +15,15 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod config;
+pub mod machine;
+pub mod status;
 pub mod telemetry;
 pub mod transport;
 
 pub mod intake;
 pub mod web;
 
+pub mod connectors;
 pub mod exporters;
 pub mod extensions;
 pub mod processors;

@@ -34,6 +34,10 @@ pub const REQUEST: Bounds =
 /// times the largest request, so that one hog cannot take all of it.
 pub const INFLIGHT_BYTES: usize = 256 << 20;
 
+/// Bytes that a batch takes besides its content: its own structures, its place in queues, its
+/// client's stream. Small requests count for what they cost.
+pub const BATCH_OVERHEAD: usize = 1 << 10;
+
 /// How long a request waits for room before the client is told to come back. Clients give up
 /// after about 10 s, and some never retry, so a short wait loses less than a fast refusal.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
@@ -44,6 +48,12 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Time for a connection to send the headers of a request. Longer than any real network needs.
 pub const HEADER_TIME: Duration = Duration::from_secs(10);
+
+/// Time for a TLS handshake, from its first byte. A slow one takes a second.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of one file of certificates. 1 MiB: all authorities of a system take a quarter.
+pub const TLS_FILE_BYTES: usize = 1 << 20;
 
 /// Time between two pieces of a request's body.
 pub const BODY_IDLE_TIME: Duration = Duration::from_secs(10);
@@ -75,6 +85,10 @@ pub const CONNECTIONS: usize = 1024;
 /// Wait after an accept that failed for want of file descriptors or memory.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes that are read at once from an HTTP/1 connection. hyper's own default, and enough for
+/// usual requests to be used without a copy.
+pub const HTTP1_BUFFER: usize = 408 << 10;
+
 /// Bytes of one HTTP/2 DATA frame. Usual requests fit into one and are then used as received,
 /// without a copy.
 pub const HTTP2_FRAME: u32 = 1 << 20;
@@ -85,6 +99,30 @@ pub const HTTP2_STREAM_WINDOW: u32 = 2 << 20;
 /// Bytes that may wait unread in one HTTP/2 connection. They are taken before any room is asked
 /// for, so the product with [`CONNECTIONS`] is what a hostile crowd can make us hold: 4 GiB.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// The least window of HTTP/2, stream and connection: what the protocol begins with.
+pub const HTTP2_WINDOW_MIN: u32 = 65_535;
+
+/// The part of a memory limit that is kept free for what is not counted, one in so many: the
+/// Collector's 20 %. Keys `memory_limiter.spike_limit_mib` and `spike_limit_percentage`.
+pub const SPIKE_SHARE: u64 = 5;
+
+/// The part of what a memory limit lets in that is left to requests that have begun, one in so
+/// many: what is turned away half read has been read for nothing.
+pub const BEGUN_SHARE: usize = 8;
+
+/// How many times the bytes that have come of a body are counted beforehand, up to what it
+/// announces. With windows of 64 KiB a usual body is counted whole with its first piece.
+pub const BELIEVED_SHARE: usize = 16;
+
+/// Memory that a machine is taken to have that does not say. Small, for a percentage of it to be
+/// safe.
+pub const MEMORY_UNKNOWN: u64 = 1 << 30;
+
+/// Connections whose unread bytes fit into the part of a memory limit that is kept free. A
+/// gateway has no more busy ones at once; the windows get smaller with the limit, down to
+/// [`HTTP2_WINDOW_MIN`].
+pub const LIMITED_CONNECTIONS: usize = 200;
 
 /// Streams of one HTTP/2 connection at once. Key `max_concurrent_streams`.
 pub const HTTP2_STREAMS: u32 = 200;
@@ -121,6 +159,11 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 
+/// How long a processor may hold what clients wait for. With [`ADMISSION_WAIT`] before it, in
+/// front of the pipeline's task, and after it, in front of a queue, within [`ANSWER_WAIT`]. Key
+/// `batch.timeout`.
+pub const BATCH_HOLD: Duration = Duration::from_secs(4);
+
 /// Longest delay that a backend's Retry-After or RetryInfo can ask for. Real ones ask for seconds;
 /// a hostile one must not stop delivery for years.
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(600);
@@ -143,6 +186,24 @@ pub const LOG_PAUSE: Duration = Duration::from_secs(30);
 
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Time for the answer of a running spanloom to the commands that ask it. On one machine it takes a
+/// millisecond; shorter than the 3 s that health checks of containers have by custom.
+pub const ASK_TIME: Duration = Duration::from_millis(2_500);
+
+/// Findings that are kept for `spanloom status`: a screen full of them. What is older is counted
+/// only.
+pub const FINDINGS: usize = 32;
+
+/// Bytes of a service's or span's name in a finding. One line; all findings together stay below
+/// 16 KiB.
+pub const FINDING_TEXT_BYTES: usize = 128;
+
+/// Connections of the control port at once: a person looks at one or two, a script at a few.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// Bytes of a call to the control port. Its requests are empty.
+pub const CONTROL_REQUEST_BYTES: usize = 4 << 10;
 
 /// Members of one W3C baggage that are read. 64 is what everyone must propagate, by the
 /// specification. Metric `spanloom_baggage_rejected_members`.
@@ -188,6 +249,36 @@ pub const TRACE_TTL: &str = "10m";
 /// called missing, in the configuration's notation. SDKs export every 5 s; this is three times
 /// that. Key `orphans.settle`.
 pub const ORPHAN_SETTLE: &str = "15s";
+
+/// Bytes of one record of a telemetry file: a line, or a message with its length. As for requests,
+/// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
+pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
+
+/// Bytes of records of a file that are read, and handed to the pipelines, as one batch.
+pub const FILE_BATCH_BYTES: usize = 1 << 20;
+
+/// Batches of one receiver of files that wait for their verdict at once: enough to keep a batching
+/// processor busy, and 16 MiB of the room that receivers share while a backend is away.
+pub const FILE_BATCHES: usize = 16;
+
+/// Longest wait of a receiver of files before it offers once more what was not taken.
+pub const FILE_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Files that one receiver follows at once, each an open file; as many as in the Collector.
+pub const FOLLOWED_FILES: usize = 1024;
+
+/// How long a file that was renamed or deleted is still read after its last growth: its writer may
+/// not have noticed yet.
+pub const FILE_GONE_TIME: Duration = Duration::from_secs(30);
+
+/// Directory entries that one pattern of a receiver of files looks at in one go.
+pub const GLOB_ENTRIES: usize = 100_000;
+
+/// Levels of directories below the fixed part of a pattern with `**`.
+pub const GLOB_DEPTH: usize = 16;
+
+/// Bad records of one receiver of files that the log names; more are only counted.
+pub const BAD_RECORDS_NAMED: usize = 100;
 
 /// Bytes of one configuration source (a file, a variable, a `${file:...}`). 4 MiB: a hand-written
 /// file is under 100 KiB, and whoever points `--config` at a log file gets a sentence, not a
@@ -236,3 +327,7 @@ const _: () = assert!(INFLIGHT_BYTES >= REQUEST_BYTES, "one largest request must
 const _: () = assert!(REQUEST_BYTES < u32::MAX as usize, "edits address a request by 32 bits");
 const _: () = assert!(REQUEST_ELEMENTS >= REQUEST_ITEMS, "every item is an element");
 const _: () = assert!(CONFIG_DEPTH < CONFIG_NODES);
+const _: () = assert!(
+    BATCH_HOLD.as_secs() + 2 * ADMISSION_WAIT.as_secs() <= ANSWER_WAIT.as_secs(),
+    "what is held must still find room before its client is told to come back"
+);

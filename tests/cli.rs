@@ -72,7 +72,9 @@ service:
   telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: 0}}}}}}}}]}}}}
   pipelines: {{traces: {{exporters: [{exporter}]}}, logs: {{exporters: [{exporter}]}}, metrics: {{exporters: [{exporter}]}}}}
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"127.0.0.1:0\"}}, http: {{endpoint: \"127.0.0.1:0\"}}}}}}}}
-extensions: {{health_check: {{endpoint: \"127.0.0.1:0\"}}}}",
+extensions:
+  health_check: {{endpoint: \"127.0.0.1:0\"}}
+  status: {{endpoint: \"127.0.0.1:0\"}}",
             sink.endpoint()
         );
         let sample = std::fs::read_to_string(&path).expect("the sample is there");

@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use super::{demo, load};
+use super::{demo, health, load, manual, status};
 use clap::{Parser, Subcommand};
 use std::num::NonZeroUsize;
 
@@ -52,4 +52,12 @@ pub enum Command {
     Demo(demo::Options),
     /// Send agent-shaped spans to an OTLP endpoint at a given rate
     Load(load::Options),
+    /// Show what a running spanloom does: rates, drops by rule, queues, findings
+    Status(status::Options),
+    /// Ask a running spanloom whether it takes telemetry; exit 0 if it does
+    Health(health::Options),
+    /// Print the completions of a shell: eval "$(spanloom completions bash)"
+    Completions(manual::Options),
+    /// Print the man page: spanloom man > spanloom.1
+    Man,
 }

@@ -3,13 +3,17 @@
 #![expect(clippy::print_stdout, reason = "commands print what they were asked for")]
 
 mod args;
+mod ask;
 mod client;
 mod components;
 mod config;
 mod demo;
+mod health;
 mod load;
+mod manual;
 mod print;
 mod run;
+mod status;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -36,6 +40,10 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => print::schema(),
         Some(Command::Demo(options)) => demo::demo(&options),
         Some(Command::Load(options)) => load::load(&options),
+        Some(Command::Status(options)) => status::status(&options),
+        Some(Command::Health(options)) => health::health(&options),
+        Some(Command::Completions(options)) => manual::completions(&options),
+        Some(Command::Man) => manual::man(),
     }
 }
 

@@ -130,10 +130,11 @@ impl Wanted {
         for (_, slot) in &self.keys {
             row.set(*slot, Value::Nil);
         }
+        let Some(message) = message else { return };
         if self.numbers == 0 && self.keys.is_empty() {
             return;
         }
-        for field in message.into_iter().flat_map(Message::fields) {
+        for field in message.fields() {
             if field.number == self.attributes {
                 self.attribute(row, field);
             }

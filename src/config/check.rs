@@ -150,7 +150,7 @@ fn convert(
         Kind::Duration => time(node),
         Kind::Endpoint => endpoint(node, key),
         Kind::Choice(choices) => choice(node, choices),
-        Kind::ListOfText => list(node, path, problems).map(Setting::List),
+        Kind::ListOfText | Kind::Pipelines => list(node, path, problems).map(Setting::List),
         Kind::MapOfText => Ok(Setting::Map(map(node, path, false, problems)?)),
         Kind::MapOfSecret => {
             let pairs = map(node, path, true, problems)?;
@@ -266,9 +266,11 @@ fn endpoint(node: &Node, key: &Key) -> Result<Setting, String> {
 }
 
 fn choice(node: &Node, choices: &[&str]) -> Result<Setting, String> {
-    let found = node.text().unwrap_or_default();
-    match choices.iter().find(|choice| choice.eq_ignore_ascii_case(found)) {
-        Some(choice) if node.text().is_some() => Ok(Setting::Text((*choice).to_owned())),
+    // A version such as 1.2 reads as a number.
+    let number = matches!(node.value, Value::Float(_)).then(|| node.describe());
+    let found = node.text().or(number.as_deref());
+    match choices.iter().find(|c| found.is_some_and(|found| c.eq_ignore_ascii_case(found))) {
+        Some(choice) => Ok(Setting::Text((*choice).to_owned())),
         _ => Err(format!("write one of {}", choices.join(", "))),
     }
 }

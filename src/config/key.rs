@@ -75,6 +75,8 @@ pub enum Kind {
     MapOfObjects(&'static [Key]),
     /// The id of an extension that `service::extensions` must list; empty is none.
     ExtensionId,
+    /// Ids of pipelines that have this connector among their receivers.
+    Pipelines,
     /// Anything; the component reads the node itself.
     Any,
     /// Known from the Collector and an error here; the text says why and what to use instead.
@@ -234,6 +236,12 @@ impl Key {
     /// `service::extensions` is checked with the document. Read it with `Section::text`.
     pub const fn extension_id(name: &'static str, about: &'static str) -> Key {
         Key::new(name, Kind::ExtensionId, Default::Text(""), about)
+    }
+
+    /// Ids of the pipelines to which a connector leads: that they are configured, and begin with
+    /// the connector, is checked with the document. Read it with `Section::list`.
+    pub const fn pipelines(name: &'static str, about: &'static str) -> Key {
+        Key::new(name, Kind::Pipelines, Default::List(&[]), about)
     }
 
     /// Anything; the component reads the node itself. Expansions are done.

@@ -10,7 +10,8 @@
 //! - Every problem of a file is reported at once, each with source, line, column, path, what was
 //!   found and what would be right.
 //! - No text makes this room panic, recurse without bound or unfold without bound.
-//! - Only [`load`] reads files and the environment; the rest is pure.
+//! - Only [`load`] reads files and the environment; the rest is pure. (A component's own check
+//!   may look at the files that its keys name.)
 //! - A value that was written in quotes stays text, whatever an expansion puts into it.
 //! - Secrets print as `[REDACTED]` everywhere.
 //!
@@ -31,6 +32,7 @@ pub mod parse;
 mod pipelines;
 pub mod print;
 pub mod problem;
+mod routes;
 pub mod schema;
 pub mod secret;
 pub mod section;

@@ -5,6 +5,7 @@ use super::document::{ComponentId, Configured, Pipeline, Shelf};
 use super::key::Key;
 use super::node::{Entry, Node, Place, Value};
 use super::problem::Problems;
+use super::routes;
 use super::section::{Section, join};
 use super::suggest;
 
@@ -40,6 +41,8 @@ pub(super) fn check(
     let extensions = walk.references(service, "extensions", "service", &[Class::Extension], None);
     let pipelines = walk.pipelines(service, place);
     walk.connectors();
+    let [.., connectors, _] = shelves;
+    routes::check(&pipelines, &connectors.good, walk.problems);
     walk.unused();
     walk.named_extensions(&extensions);
     Found { pipelines, extensions }
@@ -147,7 +150,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether the component takes the signal. A connector turns one into another: not checked.
+    /// Whether the component takes the signal. Connectors are checked with what they join.
     fn fits(
         &mut self,
         id: &str,

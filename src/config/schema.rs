@@ -157,7 +157,7 @@ fn kind(kind: &Kind) -> Json {
         Kind::Choice(choices) => json!({
             "anyOf": [{"enum": choices}, {"type": ["string", "null"], "pattern": REFERENCE}],
         }),
-        Kind::ListOfText => {
+        Kind::ListOfText | Kind::Pipelines => {
             json!({"type": ["array", "null", "string"], "items": {"type": "string"}})
         }
         Kind::MapOfText | Kind::MapOfSecret => json!({

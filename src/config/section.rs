@@ -50,7 +50,7 @@ pub enum Setting {
     Duration(Duration),
     /// Of [`Kind::Endpoint`].
     Endpoint(Option<Endpoint>),
-    /// Of [`Kind::ListOfText`].
+    /// Of [`Kind::ListOfText`] and [`Kind::Pipelines`].
     List(Vec<String>),
     /// Of [`Kind::MapOfText`].
     Map(Vec<(String, String)>),
@@ -149,21 +149,39 @@ impl Section {
 
     /// All extensions that this section and those inside of it name, with their places and paths.
     pub fn extension_ids(&self) -> Vec<(&str, Place, String)> {
+        self.named(&|field| match (&field.key.kind, &field.setting) {
+            (Kind::ExtensionId, Setting::Text(id)) if !id.is_empty() => std::slice::from_ref(id),
+            _ => &[],
+        })
+    }
+
+    /// All pipelines that this section and those inside of it name, with their places and paths.
+    pub fn pipeline_ids(&self) -> Vec<(&str, Place, String)> {
+        self.named(&|field| match (&field.key.kind, &field.setting) {
+            (Kind::Pipelines, Setting::List(ids)) => ids,
+            _ => &[],
+        })
+    }
+
+    /// The ids that `of` finds in the fields of this section and of those inside of it.
+    fn named<'s>(
+        &'s self,
+        of: &impl Fn(&'s Field) -> &'s [String],
+    ) -> Vec<(&'s str, Place, String)> {
         let mut found = Vec::new();
         for field in &self.fields {
-            match (&field.key.kind, &field.setting) {
-                (Kind::ExtensionId, Setting::Text(id)) if !id.is_empty() => {
-                    let name = field.key.name;
-                    found.push((id.as_str(), self.place(name), self.path_of(name)));
+            let name = field.key.name;
+            let here = of(field).iter();
+            found.extend(here.map(|id| (id.as_str(), self.place(name), self.path_of(name))));
+            match &field.setting {
+                Setting::Section(inner) | Setting::Optional(Some(inner)) => {
+                    found.extend(inner.named(of));
                 }
-                (_, Setting::Section(inner) | Setting::Optional(Some(inner))) => {
-                    found.extend(inner.extension_ids());
+                Setting::Sections(all) => {
+                    found.extend(all.iter().flat_map(|inner| inner.named(of)))
                 }
-                (_, Setting::Sections(all)) => {
-                    found.extend(all.iter().flat_map(Section::extension_ids));
-                }
-                (_, Setting::Named(all)) => {
-                    found.extend(all.iter().flat_map(|(_, inner)| inner.extension_ids()));
+                Setting::Named(all) => {
+                    found.extend(all.iter().flat_map(|(_, inner)| inner.named(of)));
                 }
                 _ => {}
             }
@@ -242,7 +260,7 @@ impl Section {
         }
     }
 
-    /// Of [`Key::list_of_text`].
+    /// Of [`Key::list_of_text`] and [`Key::pipelines`].
     pub fn list(&self, name: &str) -> &[String] {
         match self.setting(name) {
             Setting::List(value) => value,

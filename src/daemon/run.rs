@@ -5,6 +5,7 @@ use crate::config::Document;
 use crate::extensions;
 use crate::limits;
 use crate::pipeline::Graph;
+use crate::status;
 use crate::web::{self, State};
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ pub async fn run(
         }
     };
     announce(&graph);
+    state.set_graph(status::Graph::of(&document));
     state.set_ready(true);
     let mut serving = JoinSet::new();
     for task in side {
@@ -79,6 +81,7 @@ async fn replace(
     match Graph::start(&new, &state.registry).await {
         Ok(graph) => {
             *document = new;
+            state.set_graph(status::Graph::of(document));
             info!("the new configuration is in use");
             announce(&graph);
             Ok(graph)
@@ -128,12 +131,13 @@ async fn start_side(
 
 /// Says where to send telemetry, in the words of the variable that agents set.
 fn announce(graph: &Graph) {
-    for (protocol, address) in graph.listeners() {
-        info!(protocol, %address, "listening");
+    for listener in graph.listeners() {
+        info!(protocol = listener.protocol, address = %listener.address, "listening");
     }
-    let http = graph.listeners().find(|(protocol, _)| *protocol == "otlp/http");
-    let grpc = graph.listeners().find(|(protocol, _)| *protocol == "otlp/grpc");
-    if let Some((_, address)) = http.or(grpc) {
-        info!("ready: set OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} in the agent's environment");
+    let speaks = |protocol| graph.listeners().find(|listener| listener.protocol == protocol);
+    if let Some(listener) = speaks("otlp/http").or(speaks("otlp/grpc")) {
+        let scheme = if listener.encrypted { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", listener.address);
+        info!("ready: set OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} in the agent's environment");
     }
 }

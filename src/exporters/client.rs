@@ -1,15 +1,15 @@
-//! The HTTP client that exporters share: connections kept and reused, TLS with the roots of the
-//! system, answers read within bounds, and errors as sentences that say what to check.
+//! The HTTP client that exporters share: connections kept and reused, answers read within bounds,
+//! and errors as sentences that say what to check.
 
 use super::body::Body;
+use super::connector::{Connector, Refusal};
 use crate::config::{Secret, Section};
 use crate::limits;
+use crate::transport::tls::{self, ClientTls};
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http_body_util::BodyExt;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error;
 use std::io;
@@ -27,8 +27,9 @@ pub enum Versions {
 
 /// A client of one backend.
 pub struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Body>,
+    http: legacy::Client<Connector, Body>,
     versions: Versions,
+    refusal: Arc<Refusal>,
     /// `http://127.0.0.1:4317`, for people.
     pub target: String,
     /// Sent with every request.
@@ -79,27 +80,21 @@ const PROBE_ANSWER: Duration = Duration::from_secs(10);
 const SEND_BUFFER: usize = 1 << 20;
 
 impl Client {
-    /// A client that connects on first use. `target` names the backend in errors; `tls` says
-    /// whether the roots of the system are needed.
+    /// A client that connects on first use. `target` names the backend in errors; `encrypted` says
+    /// whether TLS is needed.
     pub fn new(
         versions: Versions,
         target: String,
-        tls: bool,
+        encrypted: bool,
         section: &Section,
     ) -> Result<Client, String> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(PROBE));
-        // Unanswered bytes end a dead connection, which a timeout of one request does not.
-        #[cfg(target_os = "linux")]
-        http.set_tcp_user_timeout(Some(PROBE));
-        http.set_connect_timeout(Some(limits::CONNECT_TIME));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(roots(tls)?).https_or_http();
-        let connector = match versions {
-            Versions::Two => connector.enable_http2().wrap_connector(http),
-            Versions::Any => connector.enable_all_versions().wrap_connector(http),
+        let alpn = match versions {
+            Versions::Two => tls::HTTP2,
+            Versions::Any => tls::HTTP2_AND_1,
         };
+        let keys = section.section("tls");
+        let tls = encrypted.then(|| ClientTls::of_exporter(keys, alpn)).transpose()?;
+        let refusal = Arc::<Refusal>::default();
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -109,10 +104,10 @@ impl Client {
             .http2_max_send_buf_size(SEND_BUFFER)
             .http2_keep_alive_interval(PROBE)
             .http2_keep_alive_timeout(PROBE_ANSWER)
-            .build(connector);
+            .build(Connector::new(tls, PROBE, refusal.clone()));
         let pairs = section.secret_map("headers");
         let secrets = pairs.iter().map(|pair| pair.1.clone()).collect();
-        Ok(Client { http, versions, target, headers: headers(pairs)?, secrets })
+        Ok(Client { http, versions, refusal, target, headers: headers(pairs)?, secrets })
     }
 
     /// Sends one request, and reads at most [`limits::RESPONSE_BYTES`] of the answer.
@@ -122,6 +117,7 @@ impl Client {
         }
         let answer = self.http.request(request).await;
         let answer = answer.map_err(|e| Failure::Network(self.sentence(&e, e.is_connect())))?;
+        self.refusal.forget();
         let (head, mut body) = answer.into_parts();
         let mut read = BytesMut::new();
         let mut trailers = HeaderMap::new();
@@ -147,9 +143,9 @@ impl Client {
         let chain = chain(error);
         let text = chain.last().map(ToString::to_string).unwrap_or_default();
         let io = chain.iter().rev().find_map(|e| e.downcast_ref::<io::Error>());
-        let tls = chain.iter().find_map(|e| tls_error(*e));
+        let tls = chain.iter().find_map(|e| tls_error(*e)).or_else(|| self.refusal.last());
         if let Some(tls) = tls {
-            return tls_sentence(target, &tls);
+            return tls::of_server(target, &tls);
         }
         if connecting {
             return connect_sentence(target, &text, io.map(io::Error::kind));
@@ -157,14 +153,14 @@ impl Client {
         let hyper = chain.iter().find_map(|e| e.downcast_ref::<hyper::Error>());
         if self.versions == Versions::Two && text.contains("invalid size") {
             return format!(
-                "{target} does not speak gRPC; if it is an OTLP/HTTP endpoint (port 4318), use \
-                 otlp_http"
+                "{target} does not speak gRPC; if it speaks TLS, use https://; if it is an \
+                 OTLP/HTTP endpoint (port 4318), use otlp_http"
             );
         }
         if self.versions == Versions::Any && hyper.is_some_and(hyper::Error::is_parse) {
             return format!(
-                "{target} does not answer in HTTP/1.1; if it is a gRPC endpoint (port 4317), use \
-                 otlp_grpc"
+                "{target} does not answer in HTTP/1.1; if it speaks TLS, use https://; if it is a \
+                 gRPC endpoint (port 4317), use otlp_grpc"
             );
         }
         format!("the connection to {target} was lost before it answered: {text}")
@@ -183,34 +179,12 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
 }
 
 /// The TLS error in `error`. I/O errors wrap it, also twice, without naming it as their source.
-fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+pub fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     let mut error = error;
     while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         error = inner;
     }
     error.downcast_ref().cloned()
-}
-
-fn tls_sentence(target: &str, error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidMessage(_) => format!(
-            "{target} does not speak TLS; use an http:// endpoint or `tls: {{insecure: true}}` if \
-             plain text is meant"
-        ),
-        rustls::Error::InvalidCertificate(why) => {
-            use rustls::CertificateError as Why;
-            let why = match why {
-                Why::UnknownIssuer => "no authority of this system has signed it".to_owned(),
-                Why::Expired | Why::ExpiredContext { .. } => "it has expired".to_owned(),
-                Why::NotValidForName | Why::NotValidForNameContext { .. } => {
-                    "it is for another name; is the host right?".to_owned()
-                }
-                other => other.to_string(),
-            };
-            format!("the certificate of {target} is not to be trusted: {why}")
-        }
-        other => format!("no TLS with {target}: {other}"),
-    }
 }
 
 fn connect_sentence(target: &str, text: &str, kind: Option<io::ErrorKind>) -> String {
@@ -227,24 +201,6 @@ fn connect_sentence(target: &str, text: &str, kind: Option<io::ErrorKind>) -> St
         _ => (text, "is the address right?"),
     };
     format!("cannot connect to {target}: {what}; {check}")
-}
-
-/// TLS as a client, with the roots of the system if they are needed at all.
-fn roots(needed: bool) -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| format!("no version of TLS can be used: {e}"))?;
-    let builder = match needed {
-        true => builder.with_native_roots().map_err(|e| {
-            format!(
-                "no certificate authorities of the system were found, which https:// needs: {e}; \
-                 install the package ca-certificates, or name a file in SSL_CERT_FILE"
-            )
-        })?,
-        false => builder.with_root_certificates(rustls::RootCertStore::empty()),
-    };
-    Ok(builder.with_no_client_auth())
 }
 
 /// The headers of every request. Their values are marked, so that no debug output shows them.

@@ -1,6 +1,6 @@
-//! The keys that exporters share: the Collector's `sending_queue`, `retry_on_failure` and `tls`.
+//! The keys that exporters share: the Collector's `sending_queue` and `retry_on_failure`.
 //!
-//! They stand here and not in [`delivery`](crate::delivery), which obeys the first two, because a
+//! They stand here and not in [`delivery`](crate::delivery), which obeys them, because a
 //! component's table must name all its keys and exporters are the lower room.
 
 use crate::config::problem::Problems;
@@ -51,29 +51,6 @@ pub const RETRY_KEYS: &[Key] = &[
     Key::float("randomization_factor", 0.5, 0.0..=1.0, "share of the wait that is random"),
     Key::duration("max_elapsed_time", "300s", "give a request up after this time; 0: never"),
 ];
-
-/// `tls`. An `https://` endpoint is verified against the roots of the system.
-pub const TLS_KEYS: &[Key] = &[
-    Key::bool("insecure", false, "plain text for an endpoint without a scheme"),
-    Key::unsupported("insecure_skip_verify", UNVERIFIED),
-    Key::unsupported("ca_file", OWN_ROOTS),
-    Key::unsupported("ca_pem", OWN_ROOTS),
-    Key::unsupported("cert_file", CLIENT_CERT),
-    Key::unsupported("cert_pem", CLIENT_CERT),
-    Key::unsupported("key_file", CLIENT_CERT),
-    Key::unsupported("key_pem", CLIENT_CERT),
-    Key::unsupported("server_name_override", "name the server in `endpoint`"),
-    Key::unsupported("min_version", "TLS 1.2 and 1.3 are spoken"),
-    Key::unsupported("max_version", "TLS 1.2 and 1.3 are spoken"),
-    Key::unsupported("include_system_ca_certs_pool", "the system's roots are always used"),
-    Key::unsupported("reload_interval", "certificates of files are not read yet"),
-];
-
-const UNVERIFIED: &str = "a server whose certificate is not verified may be anyone; add its \
-    authority to the system's roots, or use an http:// endpoint in a network you trust";
-const OWN_ROOTS: &str = "the system's roots are used for now; add the authority there, or name a \
-    file of roots in the variable SSL_CERT_FILE";
-const CLIENT_CERT: &str = "client certificates are not supported yet; use `headers` with a token";
 
 /// What the tables cannot say about `sending_queue` and `retry_on_failure` of `section`.
 pub fn check_delivery(section: &Section, problems: &mut Problems) {

@@ -18,9 +18,12 @@ mod answer;
 pub mod backend;
 mod body;
 mod client;
+mod connector;
 mod debug;
+mod file;
 pub mod keys;
 mod mask;
+mod nop;
 mod otlp_grpc;
 mod otlp_http;
 pub mod tree;
@@ -28,7 +31,7 @@ pub mod tree;
 mod tree_tests;
 
 /// All exporters, in reading order.
-pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND, debug::KIND];
+pub const LIST: &[Kind] = &[otlp_grpc::KIND, otlp_http::KIND, file::KIND, debug::KIND, nop::KIND];
 
 /// A type of exporter: its entry in the catalogue, and how to build one.
 pub struct Kind {

@@ -6,7 +6,7 @@
 use super::answer::{self, clean, code_name};
 use super::body::Body;
 use super::client::{Answer, Client, Failure, Versions};
-use super::keys::{self, QUEUE_KEYS, RETRY_KEYS, TLS_KEYS};
+use super::keys::{self, QUEUE_KEYS, RETRY_KEYS};
 use super::{Built, Exporter, Kind, Outcome, Payload, Sending, Setup};
 use crate::batch::Signal;
 use crate::config::catalog::SIGNALS;
@@ -14,6 +14,7 @@ use crate::config::problem::Problems;
 use crate::config::{Class, Component, Endpoint, Key, Section};
 use crate::transport::compress::deflate;
 use crate::transport::grpc::{self, Prefix};
+use crate::transport::tls::{CLIENT_KEYS, check_client};
 use crate::transport::{Encoding, Media, Status};
 use crate::verdict::{self, code};
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
@@ -36,6 +37,7 @@ pub const KIND: Kind = Kind {
 
 const SAMPLE: &str = "\
 endpoint: http://127.0.0.1:4317  # https:// or host:port alone is TLS
+# tls: {ca_file: backend-ca.pem, cert_file: client.pem, key_file: client.key}
 # headers: {authorization: \"Bearer ${env:TOKEN}\"}
 # compression: none  # in a fast network
 ";
@@ -45,7 +47,7 @@ pub const COMPRESSIONS: &[&str] = &["gzip", "zstd", "deflate", "none", ""];
 
 const KEYS: &[Key] = &[
     Key::endpoint("endpoint", "", "where to send: host:port, http:// or https://").required(),
-    Key::object("tls", TLS_KEYS, "encryption of the connection"),
+    Key::object("tls", CLIENT_KEYS, "encryption of the connection"),
     Key::choice("compression", COMPRESSIONS, "gzip", "of requests"),
     Key::map_of_secret("headers", "sent with every request, such as API keys"),
     Key::duration("timeout", "5s", "time for one attempt"),
@@ -83,6 +85,15 @@ fn check(section: &Section, problems: &mut Problems) {
         let text = "has no effect with an https:// endpoint; leave it out or use http://";
         section.section("tls").warning(problems, "insecure", text);
     }
+    check_client(section.section("tls"), is_encrypted(endpoint, section), problems);
+}
+
+/// As in the Collector: the scheme decides, and without one `tls.insecure` does.
+fn is_encrypted(endpoint: &Endpoint, section: &Section) -> bool {
+    match endpoint.scheme {
+        Some(scheme) => scheme != "http",
+        None => !section.section("tls").bool("insecure"),
+    }
 }
 
 /// Reports headers that cannot be sent.
@@ -114,11 +125,8 @@ struct OtlpGrpc {
 
 impl OtlpGrpc {
     fn new(endpoint: &Endpoint, section: &Section) -> Result<OtlpGrpc, String> {
-        let plain = match endpoint.scheme {
-            Some(scheme) => scheme == "http",
-            None => section.section("tls").bool("insecure"),
-        };
-        let scheme = if plain { "http" } else { "https" };
+        let encrypted = is_encrypted(endpoint, section);
+        let scheme = if encrypted { "https" } else { "http" };
         let target = format!("{scheme}://{}", endpoint.authority(4317));
         let uri = |signal: Signal| {
             let service = match signal {
@@ -131,7 +139,7 @@ impl OtlpGrpc {
         };
         let [traces, logs, metrics] = Signal::ALL.map(uri);
         let uris = [traces?, logs?, metrics?];
-        let client = Client::new(Versions::Two, target, !plain, section)?;
+        let client = Client::new(Versions::Two, target, encrypted, section)?;
         Ok(OtlpGrpc { client, encoding: compression(section), uris })
     }
 

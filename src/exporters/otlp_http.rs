@@ -6,7 +6,7 @@
 use super::answer::{self, clean};
 use super::body::Body;
 use super::client::{Answer, Client, Failure, Versions};
-use super::keys::{self, QUEUE_KEYS, RETRY_KEYS, TLS_KEYS};
+use super::keys::{self, QUEUE_KEYS, RETRY_KEYS};
 use super::otlp_grpc::{COMPRESSIONS, check_headers, compression};
 use super::{Built, Exporter, Kind, Outcome, Payload, Sending, Setup};
 use crate::clock;
@@ -16,6 +16,7 @@ use crate::config::{Class, Component, Key, Section};
 use crate::otlp::join::join;
 use crate::otlp::json::to_json;
 use crate::transport::compress::deflate;
+use crate::transport::tls::{CLIENT_KEYS, check_client};
 use crate::transport::{self, Encoding, Media};
 use crate::verdict;
 use bytes::Bytes;
@@ -40,6 +41,7 @@ pub const KIND: Kind = Kind {
 
 const SAMPLE: &str = "\
 endpoint: http://127.0.0.1:4318  # /v1/traces and so on are appended
+# tls: {ca_file: backend-ca.pem, cert_file: client.pem, key_file: client.key}
 # headers: {authorization: \"Bearer ${env:TOKEN}\"}
 # compression: none  # in a fast network
 ";
@@ -51,7 +53,7 @@ const KEYS: &[Key] = &[
     Key::endpoint("logs_endpoint", "", "the URL for logs, used as it is"),
     Key::unsupported("profiles_endpoint", "profiles are not supported"),
     Key::choice("encoding", &["proto", "json"], "proto", "of requests; proto is the fast one"),
-    Key::object("tls", TLS_KEYS, "encryption of the connection"),
+    Key::object("tls", CLIENT_KEYS, "encryption of the connection"),
     Key::choice("compression", COMPRESSIONS, "gzip", "of requests"),
     Key::ignored("compression_params", "the fastest level is used"),
     Key::map_of_secret("headers", "sent with every request, such as API keys"),
@@ -85,10 +87,11 @@ fn check(section: &Section, problems: &mut Problems) {
     keys::check_delivery(section, problems);
     check_headers(section, problems);
     let names = PATHS.map(|(name, _)| name).into_iter().chain(["endpoint"]);
-    let mut some = false;
+    let (mut some, mut encrypted) = (false, false);
     for name in names {
         let Some(endpoint) = section.endpoint(name) else { continue };
         some = true;
+        encrypted |= endpoint.scheme == Some("https");
         if !matches!(endpoint.scheme, Some("http" | "https")) {
             let text = format!("write a URL such as http://{endpoint}, found {endpoint}");
             section.error(problems, name, text);
@@ -98,6 +101,7 @@ fn check(section: &Section, problems: &mut Problems) {
         let text = "name where to send, such as endpoint: http://127.0.0.1:4318";
         section.error(problems, "", text);
     }
+    check_client(section.section("tls"), encrypted, problems);
 }
 
 fn build(section: &Section, _: &Setup<'_>) -> Built {

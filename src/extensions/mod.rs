@@ -11,9 +11,10 @@ use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 
 mod health_check;
+mod status;
 
 /// All extensions, in reading order.
-pub const LIST: &[Kind] = &[health_check::KIND];
+pub const LIST: &[Kind] = &[health_check::KIND, status::KIND];
 
 /// A type of extension: its entry in the catalogue, and how to start one.
 pub struct Kind {

@@ -236,11 +236,17 @@ pub fn items(message: &'static schema::Message, field: Field<'_>, level: usize) 
     if level + 1 < CHILDREN.len() {
         return fields.map(|field| items(message, field, level + 1)).sum();
     }
+    field.message().map_or(0, |item| count(message, item))
+}
+
+/// How much `item` (a span, a log record, a metric) counts in a request of type `message`: a
+/// metric as many as it has data points.
+pub fn count(message: &'static schema::Message, item: Message<'_>) -> usize {
     if !std::ptr::eq(message, &METRICS) {
         return 1;
     }
-    let data = fields.filter(|f| metric::DATA.contains(&f.number)).filter_map(Field::message);
-    data.map(|data| data.messages(metric::DATA_POINTS).count()).sum()
+    let data = item.fields().filter(|f| metric::DATA.contains(&f.number));
+    data.filter_map(Field::message).map(|data| data.messages(metric::DATA_POINTS).count()).sum()
 }
 
 fn bytes_of<'a>(request: &'a [u8], field: Field<'_>) -> &'a [u8] {

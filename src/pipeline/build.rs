@@ -2,15 +2,15 @@
 
 use super::catalog::kind_of;
 use super::entry::{Entry, Fork, Next};
-use super::exits::Exits;
+use super::exits::{Exit, Exits, Junction};
 use super::stages::{Stage, Stages};
+use crate::account::Account;
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::telemetry::Registry;
-use crate::{exporters, limits, processors, receivers};
-use std::net::SocketAddr;
+use crate::{connectors, exporters, limits, machine, processors, receivers};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,14 +20,25 @@ use tokio_util::sync::CancellationToken;
 pub struct Graph {
     receivers: Vec<receivers::Running>,
     stop_receiving: CancellationToken,
-    entries: Vec<Arc<Entry>>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Each stands behind those that it feeds.
+    pipelines: Vec<Running>,
     deliveries: Vec<Arc<Delivery>>,
     stop_waiting: CancellationToken,
+    /// What the graph holds.
+    account: Account,
+    /// Bytes of memory that the process may use.
+    memory: u64,
 }
 
-/// An open listener: what speaks there, and its address.
-pub type Listener = (&'static str, SocketAddr);
+/// A running pipeline.
+struct Running {
+    id: ComponentId,
+    /// Pipelines between it and the exporters, itself included.
+    height: usize,
+    entry: Arc<Entry>,
+    /// Runs if any processor holds state.
+    task: Option<JoinHandle<()>>,
+}
 
 impl Graph {
     /// Builds and starts everything that the pipelines of `document` use: exporters first,
@@ -38,22 +49,20 @@ impl Graph {
         let mut graph = Graph {
             receivers: vec![],
             stop_receiving: CancellationToken::new(),
-            entries: vec![],
-            tasks: vec![],
+            pipelines: vec![],
             deliveries: vec![],
             stop_waiting: CancellationToken::new(),
+            account: Account::default(),
+            memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
         };
-        let exits = graph.start_exporters(document, registry, &mut errors);
-        for pipeline in &document.pipelines {
-            let ids = pipeline.exporters.iter();
-            let found = ids.filter_map(|id| exits.iter().find(|(of, _)| of == id));
-            let exits = Exits(found.map(|(_, delivery)| delivery.clone()).collect());
-            let entry = graph.start_pipeline(document, pipeline, exits, registry);
-            graph.entries.push(entry);
+        watch_memory(registry, graph.account.clone());
+        let deliveries = graph.start_exporters(document, registry, &mut errors);
+        graph.start_pipelines(document, &deliveries, registry);
+        if !errors.is_empty() {
+            // Receivers are started to hear what is wrong with them too, and end at once.
+            graph.stop_receiving.cancel();
         }
-        if errors.is_empty() {
-            graph.start_receivers(document, registry, &mut errors).await;
-        }
+        graph.start_receivers(document, registry, &mut errors).await;
         if errors.is_empty() {
             return Ok(graph);
         }
@@ -62,25 +71,32 @@ impl Graph {
     }
 
     /// The open listeners of all receivers.
-    pub fn listeners(&self) -> impl Iterator<Item = Listener> {
+    pub fn listeners(&self) -> impl Iterator<Item = receivers::Listener> {
         self.receivers.iter().flat_map(|receiver| receiver.listeners.iter().copied())
     }
 
     /// Whether a pipeline's task has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
-        self.tasks.iter().any(JoinHandle::is_finished)
+        self.pipelines.iter().filter_map(|stage| stage.task.as_ref()).any(JoinHandle::is_finished)
     }
 
-    /// Takes everything down in the order of flow: no new requests, then what is held, then what
-    /// is queued. Every step is bounded by the deliveries' own drain time.
-    pub async fn drain(self) {
+    /// Takes everything down in the order of flow: no new requests, then what is held, pipelines
+    /// before those that they feed, then what is queued. Every step is bounded by the deliveries'
+    /// own drain time.
+    pub async fn drain(mut self) {
         self.stop_receiving.cancel();
         for receiver in self.receivers {
             receiver.done.await;
         }
-        self.entries.iter().for_each(|entry| entry.close());
-        for task in self.tasks {
-            let _ = task.await;
+        let highest = self.pipelines.iter().map(|stage| stage.height).max().unwrap_or_default();
+        for height in (0..=highest).rev() {
+            let stages = || self.pipelines.iter().filter(|stage| stage.height == height);
+            stages().for_each(|stage| stage.entry.close());
+            for stage in self.pipelines.iter_mut().filter(|stage| stage.height == height) {
+                if let Some(task) = stage.task.take() {
+                    let _ = task.await;
+                }
+            }
         }
         self.stop_waiting.cancel();
         let mut draining = JoinSet::new();
@@ -117,20 +133,98 @@ impl Graph {
         started
     }
 
-    /// The pipeline's entry; its task runs if any processor holds state.
-    fn start_pipeline(
+    /// Starts the pipelines, each once those are running that it feeds: the configuration has no
+    /// pipeline that feeds itself.
+    fn start_pipelines(
         &mut self,
+        document: &Document,
+        deliveries: &[(ComponentId, Arc<Delivery>)],
+        registry: &Registry,
+    ) {
+        let mut junctions = vec![];
+        let mut waiting: Vec<&Pipeline> = document.pipelines.iter().collect();
+        while !waiting.is_empty() {
+            let left = waiting.len();
+            waiting.retain(|pipeline| {
+                let Some(height) = self.height(document, pipeline) else { return true };
+                let ids = pipeline.exporters.iter();
+                let exits = ids.filter_map(|id| {
+                    let delivery = deliveries.iter().find(|(of, _)| of == id);
+                    let delivery = delivery.map(|(_, delivery)| Exit::Delivery(delivery.clone()));
+                    delivery.or_else(|| {
+                        let signal = signal(pipeline)?;
+                        let junction =
+                            self.junction(document, id, signal, registry, &mut junctions);
+                        junction.map(Exit::Junction)
+                    })
+                });
+                let exits = Exits(exits.collect());
+                let (entry, task) = self.start_pipeline(document, pipeline, exits, registry);
+                self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, task });
+                false
+            });
+            if waiting.len() == left {
+                return;
+            }
+        }
+    }
+
+    /// How high `pipeline` stands; `None` while one that it feeds is not running.
+    fn height(&self, document: &Document, pipeline: &Pipeline) -> Option<usize> {
+        let mut height = 1;
+        for fed in fed(document, &pipeline.exporters, pipeline.signal) {
+            height = height.max(self.running(&fed.id)?.height + 1);
+        }
+        Some(height)
+    }
+
+    fn running(&self, id: &ComponentId) -> Option<&Running> {
+        self.pipelines.iter().find(|running| running.id == *id)
+    }
+
+    /// The connector `id` for `signal`, one for all pipelines that end in it.
+    fn junction(
+        &self,
+        document: &Document,
+        id: &ComponentId,
+        signal: Signal,
+        registry: &Registry,
+        built: &mut Vec<(ComponentId, Signal, Arc<Junction>)>,
+    ) -> Option<Arc<Junction>> {
+        let known = built.iter().find(|(of, for_signal, _)| of == id && *for_signal == signal);
+        if let Some((.., junction)) = known {
+            return Some(junction.clone());
+        }
+        let configured = document.connectors.iter().find(|configured| configured.id == *id)?;
+        let kind = kind_of(connectors::LIST, configured.component, |kind| &kind.component)?;
+        let fed: Vec<&Running> = fed(document, std::slice::from_ref(id), signal.name())
+            .filter_map(|pipeline| self.running(&pipeline.id))
+            .collect();
+        let pipelines: Vec<&str> = fed.iter().map(|stage| stage.id.as_str()).collect();
+        let setup = connectors::Setup { id: id.as_str(), signal, pipelines: &pipelines, registry };
+        let connector = (kind.build)(&configured.section, &setup);
+        let pipelines = fed.iter().map(|stage| stage.entry.clone()).collect();
+        let junction = Arc::new(Junction { connector, pipelines });
+        built.push((id.clone(), signal, junction.clone()));
+        Some(junction)
+    }
+
+    /// The pipeline's entry, and its task if any processor holds state.
+    fn start_pipeline(
+        &self,
         document: &Document,
         pipeline: &Pipeline,
         exits: Exits,
         registry: &Registry,
-    ) -> Arc<Entry> {
+    ) -> (Arc<Entry>, Option<JoinHandle<()>>) {
         let mut stages = Stages::default();
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
             let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
             let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
-            let setup = processors::Setup { id, pipeline, signal, registry };
+            let (account, memory) = (self.account.clone(), self.memory);
+            let setup = processors::Setup::new(id, pipeline, signal, registry);
+            let setup = processors::Setup { account, memory, ..setup };
             let labels = [("processor", id), ("otel_signal", signal.name())];
             let incoming = "otelcol_processor_incoming_items";
             let outgoing = "otelcol_processor_outgoing_items";
@@ -140,13 +234,15 @@ impl Graph {
             let name = kind.component.name;
             stages.push(Stage { name, incoming, outgoing, processor });
         }
+        let limit = stages.limit();
         let (leading, chain) = stages.arrange();
         if chain.is_empty() {
-            return Arc::new(Entry { leading, next: Next::Exits(exits) });
+            return (Arc::new(Entry { leading, limit, next: Next::Exits(exits) }), None);
         }
         let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
-        self.tasks.push(spawn(chain.run(input, exits)));
-        Arc::new(Entry { leading, next: Next::Chain(Mutex::new(Some(sender))) })
+        let task = spawn(chain.run(input, exits));
+        let next = Next::Chain(Mutex::new(Some(sender)));
+        (Arc::new(Entry { leading, limit, next }), Some(task))
     }
 
     async fn start_receivers(
@@ -155,7 +251,7 @@ impl Graph {
         registry: &Registry,
         errors: &mut Vec<String>,
     ) {
-        let intake = Intake::new(limits::INFLIGHT_BYTES);
+        let intake = Intake::new(limits::INFLIGHT_BYTES, self.account.clone());
         for configured in used(&document.receivers, document, |pipeline| &pipeline.receivers) {
             let kind = kind_of(receivers::LIST, configured.component, |kind| &kind.component);
             let Some(kind) = kind else { continue };
@@ -180,17 +276,42 @@ impl Graph {
         configured: &Configured,
         of: Signal,
     ) -> Option<Arc<dyn Consumer>> {
-        let pipelines = document.pipelines.iter().zip(&self.entries);
-        let fed = pipelines.filter(|(pipeline, _)| {
+        let fed = document.pipelines.iter().filter(|pipeline| {
             signal(pipeline) == Some(of) && pipeline.receivers.contains(&configured.id)
         });
-        let mut entries: Vec<Arc<Entry>> = fed.map(|(_, entry)| entry.clone()).collect();
+        let entries = fed.filter_map(|pipeline| self.running(&pipeline.id));
+        let mut entries: Vec<Arc<Entry>> = entries.map(|stage| stage.entry.clone()).collect();
         match entries.len() {
             0 => None,
             1 => entries.pop().map(|entry| entry as Arc<dyn Consumer>),
             _ => Some(Arc::new(Fork(entries))),
         }
     }
+}
+
+/// The pipelines of `signal` that begin with one of the connectors `ids`.
+fn fed<'a>(
+    document: &'a Document,
+    ids: &'a [ComponentId],
+    signal: &'a str,
+) -> impl Iterator<Item = &'a Pipeline> {
+    document.pipelines.iter().filter(move |pipeline| {
+        let begins = |id: &ComponentId| {
+            document.connectors.iter().any(|connector| connector.id == *id)
+                && pipeline.receivers.contains(id)
+        };
+        pipeline.signal == signal && ids.iter().any(begins)
+    })
+}
+
+/// Shows what is held, and what the kernel says that the process takes.
+fn watch_memory(registry: &Registry, account: Account) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let help = "bytes of telemetry that are held, from socket to socket";
+    registry.watch("spanloom_held_bytes", help, move || number(account.held() as u64));
+    let help = "bytes of the process that are in memory";
+    let resident = move || number(machine::resident().unwrap_or(0));
+    registry.watch("otelcol_process_memory_rss", help, resident);
 }
 
 /// The components of `all` that some pipeline refers to.

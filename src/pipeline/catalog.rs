@@ -1,15 +1,16 @@
 //! Everything that is built in, as one catalogue for the configuration.
 
 use crate::config::{Catalog, Component};
-use crate::{exporters, extensions, processors, receivers};
+use crate::{connectors, exporters, extensions, processors, receivers};
 
-/// The catalogue of all receivers, processors, exporters and extensions.
+/// The catalogue of all components.
 pub fn catalog() -> Catalog {
     let receivers = receivers::LIST.iter().map(|kind| &kind.component);
     let processors = processors::LIST.iter().map(|kind| &kind.component);
     let exporters = exporters::LIST.iter().map(|kind| &kind.component);
+    let connectors = connectors::LIST.iter().map(|kind| &kind.component);
     let extensions = extensions::LIST.iter().map(|kind| &kind.component);
-    Catalog::new(receivers.chain(processors).chain(exporters).chain(extensions))
+    Catalog::new(receivers.chain(processors).chain(exporters).chain(connectors).chain(extensions))
 }
 
 /// The kind in `list` that `component` belongs to; a document holds no others.

@@ -1,6 +1,7 @@
 //! The beginning of a pipeline: leading stateless processors, on the caller's own task.
 
 use super::exits::Exits;
+use crate::account::Limit;
 use crate::batch::Batch;
 use crate::clock;
 use crate::intake::Consumer;
@@ -22,6 +23,8 @@ pub struct Leading {
 /// A running pipeline, as receivers see it.
 pub struct Entry {
     pub leading: Vec<Leading>,
+    /// The strictest limit on memory among the processors.
+    pub limit: Option<Limit>,
     pub next: Next,
 }
 
@@ -84,6 +87,10 @@ impl Consumer for Entry {
             }
         })
     }
+
+    fn limit(&self) -> Option<Limit> {
+        self.limit.clone()
+    }
 }
 
 /// Several pipelines behind one receiver: each gets a clone.
@@ -98,5 +105,10 @@ impl Consumer for Fork {
             }
             last.consume(batch).await;
         })
+    }
+
+    /// A request that one of them would turn away is read for none.
+    fn limit(&self) -> Option<Limit> {
+        self.0.iter().filter_map(|entry| entry.limit()).reduce(Limit::stricter)
     }
 }

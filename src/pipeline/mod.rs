@@ -17,4 +17,4 @@ mod entry;
 mod exits;
 mod stages;
 
-pub use build::{Graph, Listener};
+pub use build::Graph;

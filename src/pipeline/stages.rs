@@ -8,6 +8,7 @@
 
 use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;
+use crate::account::Limit;
 use crate::processors::inspect::{Inspector, Row};
 use crate::processors::{Built, Stateful};
 use crate::telemetry::Counter;
@@ -28,6 +29,15 @@ pub struct Stages(Vec<Stage>);
 impl Stages {
     pub fn push(&mut self, stage: Stage) {
         self.0.push(stage);
+    }
+
+    /// The strictest limit on memory of them.
+    pub fn limit(&self) -> Option<Limit> {
+        let limits = self.0.iter().filter_map(|stage| match &stage.processor {
+            Built::Stateless(processor) => processor.limit(),
+            Built::Stateful(_) | Built::Inspector(_) => None,
+        });
+        limits.reduce(Limit::stricter)
     }
 
     /// What leads, and what runs behind it on the pipeline's own task.
@@ -116,8 +126,7 @@ mod tests {
         for id in names {
             let kind = LIST.iter().find(|kind| kind.component.name == *id).expect("it is listed");
             let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults hold");
-            let (pipeline, signal) = ("traces", Signal::Traces);
-            let setup = Setup { id, pipeline, signal, registry: &registry };
+            let setup = Setup::new(id, "traces", Signal::Traces, &registry);
             let (name, processor) = (kind.component.name, (kind.build)(&section, &setup));
             let counter = |name: &str| registry.counter(name, "items", &[("processor", id)]);
             let (incoming, outgoing) = (counter("in"), counter("out"));

@@ -13,7 +13,7 @@ use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, span};
-use crate::otlp::view::{self, ResourceGroup, ScopeGroup};
+use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value};
 use crate::telemetry::Counter;
 use std::sync::Arc;
@@ -42,6 +42,9 @@ pub trait Inspector: Send {
 
     /// The batch has no more items.
     fn end(&mut self, now: Moment, edits: &mut Edits);
+
+    /// Looks at the whole request once more, as it came in.
+    fn look_back(&mut self, _request: Request<'_>, _now: Moment) {}
 }
 
 /// A span or a log record, its fields sorted by what they are for.
@@ -247,7 +250,10 @@ impl<'i> Inspection<'i> {
             }
         }
         let edits = &mut self.edits;
-        self.inspectors.iter_mut().for_each(|inspector| inspector.end(now, edits));
+        for inspector in &mut self.inspectors {
+            inspector.end(now, edits);
+            inspector.look_back(batch.request(), now);
+        }
         if edits.is_empty() { batch } else { batch.edited(edits) }
     }
 

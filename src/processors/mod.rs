@@ -7,10 +7,12 @@
 //! To add one: write `processors/<name>.rs` with a `KIND`, then add its `mod` line and its entry
 //! in [`LIST`]. The command line, configuration check, schema and documentation follow from it.
 
+use crate::account::{Account, Limit};
 use crate::batch::{Batch, Signal};
 use crate::config::{Component, Section};
+use crate::limits;
 use crate::moment::Moment;
-use crate::telemetry::{Counter, Gauge, Registry};
+use crate::telemetry::{Counter, Gauge, Histogram, Registry};
 use crate::verdict::Verdict;
 use inspect::Inspector;
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use std::sync::Arc;
 mod actions;
 mod attributes;
 mod baggage;
+mod batch;
 mod counts;
 mod filter;
 pub mod inspect;
 mod memory;
+mod memory_limiter;
 mod names;
 mod orphans;
 mod probabilistic_sampler;
@@ -43,6 +47,8 @@ pub const LIST: &[Kind] = &[
     resource::KIND,
     span::KIND,
     probabilistic_sampler::KIND,
+    memory_limiter::KIND,
+    batch::KIND,
 ];
 
 /// A type of processor: its entry in the catalogue, and how to build one.
@@ -67,6 +73,11 @@ pub enum Built {
 pub trait Stateless: Send + Sync {
     /// Takes a batch and hands on what becomes of it.
     fn process(&self, batch: Batch, now: Moment, out: &mut Out);
+
+    /// A limit on memory, for receivers to ask before a request is read.
+    fn limit(&self) -> Option<Limit> {
+        None
+    }
 
     /// The same as an inspector, if it can be one: next to inspectors it shares their walk.
     fn inspector(&self) -> Option<Box<dyn Inspector>> {
@@ -120,6 +131,19 @@ pub struct Setup<'a> {
     pub pipeline: &'a str,
     pub signal: Signal,
     pub registry: &'a Registry,
+    /// What the process holds.
+    pub account: Account,
+    /// Bytes of memory that the process may use.
+    pub memory: u64,
+}
+
+impl<'a> Setup<'a> {
+    /// A setup for one processor alone, with an account of its own and little memory; a pipeline
+    /// sets those of the process.
+    pub fn new(id: &'a str, pipeline: &'a str, signal: Signal, registry: &'a Registry) -> Self {
+        let (account, memory) = (Account::default(), limits::MEMORY_UNKNOWN);
+        Setup { id, pipeline, signal, registry, account, memory }
+    }
 }
 
 impl Setup<'_> {
@@ -131,6 +155,11 @@ impl Setup<'_> {
     /// A gauge labelled with this processor and pipeline, and `labels`.
     pub fn gauge(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Gauge {
         self.registry.gauge(name, help, &self.labels(labels))
+    }
+
+    /// A histogram labelled with this processor and pipeline, whose buckets end at `bounds`.
+    pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        self.registry.histogram(name, help, bounds, &self.labels(&[]))
     }
 
     fn labels<'l>(&'l self, more: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {

@@ -7,7 +7,7 @@ use crate::config::parse::parse;
 use crate::config::{Problems, Section};
 use crate::moment::Moment;
 use crate::otlp::text;
-use crate::telemetry::Registry;
+use crate::telemetry::{Finding, Registry};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Bench {
         let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
         let section = section(name, yaml).expect("the test's configuration is valid");
         let registry = Registry::default();
-        let setup = Setup { id: name, pipeline: signal.name(), signal, registry: &registry };
+        let setup = Setup::new(name, signal.name(), signal, &registry);
         let processor = match (kind.build)(&section, &setup) {
             Built::Inspector(inspector) => {
                 Built::Stateful(Box::new(Row::new(vec![inspector], vec![])))
@@ -94,6 +94,11 @@ impl Bench {
             name == Some(metric) && line.contains(label)
         });
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// What was noted, the newest first.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.registry.findings.latest()
     }
 }
 

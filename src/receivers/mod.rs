@@ -11,10 +11,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 
+mod nop;
 mod otlp;
+mod otlp_json_file;
 
 /// All receivers, in reading order.
-pub const LIST: &[Kind] = &[otlp::KIND];
+pub const LIST: &[Kind] = &[otlp::KIND, otlp_json_file::KIND, nop::KIND];
 
 /// A type of receiver: its entry in the catalogue, and how to start one.
 pub struct Kind {
@@ -36,10 +38,20 @@ pub struct Setup {
     pub stop: CancellationToken,
 }
 
+/// An open listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// What speaks there: `otlp/grpc`, `otlp/http`.
+    pub protocol: &'static str,
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub encrypted: bool,
+}
+
 /// A receiver that runs.
 pub struct Running {
-    /// What it listens on: protocol (`otlp/grpc`, `otlp/http`) and address.
-    pub listeners: Vec<(&'static str, SocketAddr)>,
+    /// What it listens on.
+    pub listeners: Vec<Listener>,
     /// Ends after `stop` was cancelled and the requests under way are answered.
     pub done: Pin<Box<dyn Future<Output = ()> + Send>>,
 }

@@ -1,17 +1,23 @@
-//! The daemon's own HTTP pages: metrics and health. They read copies of state and change nothing.
+//! The daemon's own HTTP pages and calls: metrics, health, status. They read copies of state and
+//! change nothing.
 
+mod call;
+mod listen;
 mod serve;
 
+pub use call::serve_call;
 pub use serve::{Page, serve};
 
+use crate::status::Graph;
 use crate::telemetry::Registry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the pages may know of the daemon. Cloning shares it.
 #[derive(Clone, Default)]
 pub struct State {
     ready: Arc<AtomicBool>,
+    graph: Arc<Mutex<Graph>>,
     pub registry: Registry,
 }
 
@@ -23,6 +29,15 @@ impl State {
 
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// What runs, by the last configuration that was put in use.
+    pub fn graph(&self) -> Graph {
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_graph(&self, graph: Graph) {
+        *self.graph.lock().unwrap_or_else(PoisonError::into_inner) = graph;
     }
 }
 

@@ -1,5 +1,6 @@
 //! A small HTTP server for pages that are made on demand.
 
+use super::listen::{Serving, accept, bind};
 use crate::limits;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -8,13 +9,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// An answer: status, content type, body.
 pub struct Page {
@@ -35,9 +32,6 @@ impl Page {
     }
 }
 
-/// The future of a server that runs until it is told to stop.
-type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Serves `answer` (path in, page out; `None` is 404) on `address` until `stop`. Errors are
 /// sentences that name the address.
 pub async fn serve(
@@ -45,47 +39,22 @@ pub async fn serve(
     answer: impl Fn(&str) -> Option<Page> + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Result<(SocketAddr, Serving), String> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|e| cannot_listen(address, &e))?;
-    let bound = listener.local_addr().map_err(|e| cannot_listen(address, &e))?;
+    let (listener, bound) = bind(address).await?;
     let answer = Arc::new(answer);
-    let serving = Box::pin(async move {
-        let tasks = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            let Ok((io, _)) = accepted else {
-                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
-                continue;
-            };
-            let (answer, stop) = (answer.clone(), stop.clone());
-            tasks.spawn(async move {
-                let service = service_fn(move |request| {
-                    let response = respond(&*answer, &request);
-                    async move { Ok::<_, Infallible>(response) }
-                });
-                let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(limits::HEADER_TIME);
-                tokio::select! {
-                    _ = http.serve_connection(TokioIo::new(io), service) => {}
-                    () = stop.cancelled() => {}
-                }
+    let serving = accept(listener, limits::CONNECTIONS, stop, move |io, _| {
+        let answer = answer.clone();
+        async move {
+            let service = service_fn(move |request| {
+                let response = respond(&*answer, &request);
+                async move { Ok::<_, Infallible>(response) }
             });
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(limits::HEADER_TIME);
+            // Errors are the client's, who is gone.
+            let _ = http.serve_connection(TokioIo::new(io), service).await;
         }
     });
-    Ok((bound, serving))
-}
-
-fn cannot_listen(address: &str, error: &std::io::Error) -> String {
-    let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "; another process listens there: end it or name another port"
-        }
-        _ => "",
-    };
-    format!("cannot listen on {address}: {error}{hint}")
+    Ok((bound, Box::pin(serving)))
 }
 
 fn respond(

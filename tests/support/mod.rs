@@ -8,6 +8,7 @@ pub mod client;
 pub mod daemon;
 pub mod sink;
 pub mod spans;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -35,6 +36,8 @@ pub enum Answer {
     Grpc(u32, Vec<(&'static str, String)>),
     /// No answer at all; the connection stays open.
     Silence,
+    /// Taken, and answered after this time.
+    Late(Duration),
 }
 
 /// One request as it came, its body without framing and compression.
@@ -221,6 +224,10 @@ async fn serve(
             Ok(empty(200, &headers))
         }
         Answer::Silence => std::future::pending().await,
+        Answer::Late(time) => {
+            tokio::time::sleep(time).await;
+            Ok(success(is_grpc, is_json, Vec::new()))
+        }
     }
 }
 

@@ -15,18 +15,22 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("moment", 2),
     ("spelling", 2),
     ("verdict", 3),
+    ("account", 4),
     ("receipt", 4),
     ("batch", 5),
     ("clock", 6),
+    ("machine", 6),
     ("condition", 6),
     ("telemetry", 6),
     ("config", 6),
+    ("status", 7),
     ("transport", 7),
     ("intake", 8),
     ("web", 8),
     ("receivers", 9),
     ("processors", 9),
     ("exporters", 9),
+    ("connectors", 9),
     ("extensions", 9),
     ("delivery", 10),
     ("pipeline", 11),
@@ -38,6 +42,7 @@ pub const LAYERS: &[(&str, u8)] = &[
 const ABSENT: &[(&str, &[&str])] = &[
     ("otlp", &["tokio::", "serde::", "hyper::", "tracing::", "prost::"]),
     ("processors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
+    ("connectors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
 ];
 
 fn absent(room: &str) -> &'static [&'static str] {

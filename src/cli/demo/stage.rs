@@ -1,6 +1,7 @@
 //! The demo's stage: a spanloom with real sockets, and a backend behind it that remembers.
 
 use super::super::client::client;
+use crate::account::Account;
 use crate::batch::{Batch, Signal};
 use crate::config::{Document, Section, World};
 use crate::exporters::{Outcome, Payload};
@@ -41,13 +42,13 @@ pub async fn play(requests: &[Bytes]) -> Result<Vec<Bytes>, String> {
     let backend = Backend::default();
     let stop = CancellationToken::new();
     let receiver = backend.start(stop.clone()).await?;
-    let address = receiver.listeners.first().ok_or("the demo's backend has no listener")?.1;
+    let address = receiver.listeners.first().ok_or("the demo's backend has no listener")?.address;
     let yaml = format!("yaml:{}", CONFIG.replace("SINK", &address.to_string()));
     let document = Document::load(&[yaml], &[], &World::system(), &catalog());
     let document = document.map_err(|problems| problems.to_string())?;
     let graph = Graph::start(&document, &Registry::default()).await;
     let graph = graph.map_err(|errors| errors.join("; "))?;
-    let entrance = graph.listeners().next().ok_or("the demo's spanloom has no listener")?.1;
+    let entrance = graph.listeners().next().ok_or("the demo's spanloom has no listener")?.address;
     send(&format!("http://{entrance}"), requests).await?;
     graph.drain().await;
     stop.cancel();
@@ -84,7 +85,8 @@ impl Backend {
         let yaml = "{protocols: {grpc: {endpoint: \"127.0.0.1:0\"}}}";
         let section = Section::from_yaml(kind.component.keys, yaml).map_err(|e| e.to_string())?;
         let consumer: Arc<dyn Consumer> = Arc::new(self.clone());
-        let intake = Intake::new(limits::INFLIGHT_BYTES).leading_to([Some(consumer), None, None]);
+        let intake = Intake::new(limits::INFLIGHT_BYTES, Account::default());
+        let intake = intake.leading_to([Some(consumer), None, None]);
         let (id, registry) = ("backend".to_owned(), Registry::default());
         (kind.start)(&section, receivers::Setup { id, registry, intake, stop }).await
     }

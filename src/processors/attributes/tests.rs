@@ -217,7 +217,7 @@ fn what_grows_beyond_its_bound_is_refused_as_too_large() {
     let kind = LIST.iter().find(|kind| kind.component.name == "attributes").unwrap();
     let registry = Registry::default();
     let signal = Signal::Traces;
-    let setup = Setup { id: "attributes/x", pipeline: "traces", signal, registry: &registry };
+    let setup = Setup::new("attributes/x", "traces", signal, &registry);
     let Built::Stateless(processor) = (kind.build)(&section, &setup) else {
         panic!("it has no state")
     };

@@ -247,8 +247,7 @@ fn verdict(mode: &str) -> (Option<Verdict>, usize) {
     let yaml = format!("{mode}\ntraces: {{span: ['HasPrefix(attributes[\"x\"], \"a\")']}}");
     let section = section("filter", &yaml).unwrap();
     let registry = Registry::default();
-    let setup =
-        Setup { id: "filter/x", pipeline: "traces", signal: Signal::Traces, registry: &registry };
+    let setup = Setup::new("filter/x", "traces", Signal::Traces, &registry);
     let Built::Stateless(filter) = (kind.build)(&section, &setup) else {
         panic!("it has no state")
     };

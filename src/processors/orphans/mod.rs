@@ -38,9 +38,10 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::span;
+use crate::otlp::view::{self, Request, ScopeGroup, Span};
 use crate::otlp::wire::Message;
 use crate::otlp::write::{put_text_attribute, put_texts_attribute};
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, Finding, Findings};
 use head::{Head, Role, Tell};
 use seen::Seen;
 use smallvec::SmallVec;
@@ -168,6 +169,10 @@ struct Orphans {
     /// In the order of [`Signature::ALL`].
     found: Vec<Counter>,
     late: Counter,
+    id: String,
+    /// What was tagged in this batch, in order, and where it starts.
+    tagged: Vec<(usize, Signature)>,
+    findings: Findings,
 }
 
 impl Orphans {
@@ -194,6 +199,9 @@ impl Orphans {
             waiting: vec![],
             found: Signature::ALL.iter().map(found).collect(),
             late: setup.counter("spanloom_orphans_late", late, &[]),
+            id: setup.id.to_owned(),
+            tagged: vec![],
+            findings: setup.registry.findings.clone(),
         }
     }
 
@@ -279,6 +287,27 @@ impl Orphans {
         if let Some(counter) = self.found.get(*signature as usize) {
             counter.add(1);
         }
+        if self.tagged.len() < limits::FINDINGS {
+            self.tagged.push((span.start, *signature));
+        }
+    }
+
+    /// What is told of a tagged span: where it is, and no value of it.
+    fn finding(
+        &self,
+        signature: Signature,
+        span: Span<'_>,
+        service: &[u8],
+        now: Moment,
+    ) -> Finding {
+        Finding {
+            time: now.unix_nanos,
+            processor: self.id.clone(),
+            signature: signature.name().to_owned(),
+            service: view::text(service).to_owned(),
+            span: view::text(span.name()).to_owned(),
+            trace_id: span.trace_id().to_vec(),
+        }
     }
 }
 
@@ -335,6 +364,26 @@ impl Inspector for Orphans {
 
     fn end(&mut self, now: Moment, edits: &mut Edits) {
         self.judge(now, edits);
+    }
+
+    /// Notes what was tagged. The spans are looked up only now, and only where there are any.
+    fn look_back(&mut self, request: Request<'_>, now: Moment) {
+        let tagged = std::mem::take(&mut self.tagged);
+        let mut tagged = tagged.into_iter().peekable();
+        for group in request.resource_groups() {
+            let end = group.0.start + group.0.bytes.len();
+            if tagged.peek().is_none_or(|(start, _)| *start >= end) {
+                continue;
+            }
+            let service = group.attributes().find(|attribute| attribute.key == b"service.name");
+            let service = service.and_then(|attribute| attribute.value.as_text());
+            for span in group.scope_groups().flat_map(ScopeGroup::spans) {
+                if let Some((_, signature)) = tagged.next_if(|(start, _)| *start == span.0.start) {
+                    let service = service.unwrap_or_default();
+                    self.findings.note(self.finding(signature, span, service, now));
+                }
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `orphans`: spans in, spans out.
 
 use crate::batch::Signal;
-use crate::processors::tests::{Bench, check};
+use crate::processors::tests::{Bench, check, request as parse};
 use proptest::prelude::*;
 
 /// The tags of a root, as they are written.
@@ -34,6 +34,24 @@ fn a_root_that_executes_a_tool_is_tagged() {
         let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
         bench.check_untouched(&format!("span 1/a1 parent=b1 \"t\" 0..5ms {role}"));
     }
+}
+
+#[test]
+fn what_is_tagged_is_noted_with_its_place() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let tool = "0..5ms gen_ai.operation.name=\"execute_tool\"";
+    let request = format!(
+        "resource service.name=\"web\"\nscope -\nspan 1/a1 \"ask\" 0..9ms\nspan 1/a2 \"late\" \
+         5ms..6ms\nresource -\nscope -\nspan 2/a1 \"fine\" 0..9ms\nresource \
+         service.name=\"tools\"\nscope -\nspan 2/a2 parent=a1 \"child\" 0..1ms\nscope \
+         -\nspan 3/a1 \"search\" {tool}"
+    );
+    bench.pass(parse(&request));
+    let noted: Vec<_> =
+        bench.findings().into_iter().map(|f| (f.signature, f.service, f.span)).collect();
+    let expected = [("tool_call_root", "tools", "search"), ("mid_sequence_root", "web", "late")];
+    assert_eq!(noted, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
+    assert_eq!(bench.findings()[0].trace_id[15], 3);
 }
 
 #[test]

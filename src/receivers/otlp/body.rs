@@ -3,8 +3,12 @@
 //! A body that arrives in one piece is used as it is. One of several pieces is copied once, into
 //! a buffer of the size that was announced. Room for bytes is asked for as they arrive, in steps
 //! that double: a client that announces much and sends nothing holds next to nothing.
+//!
+//! With a limit on memory every body is copied as it comes, into a buffer that counts before it is
+//! there: a piece is a slice of its connection's buffer and would keep all of that.
 
 use super::keys::Settings;
+use crate::batch::Signal;
 use crate::intake::{Intake, Room};
 use crate::limits;
 use crate::verdict::{Refusal, Verdict};
@@ -22,17 +26,19 @@ const STEP: usize = 64 << 10;
 pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
     pub(super) intake: &'a Intake,
+    pub(super) signal: Signal,
     pub(super) room: Room,
     granted: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(settings: &'a Settings, intake: &'a Intake) -> Reader<'a> {
-        Reader { settings, intake, room: Room::default(), granted: 0 }
+    pub(super) fn new(settings: &'a Settings, intake: &'a Intake, signal: Signal) -> Reader<'a> {
+        Reader { settings, intake, signal, room: Room::default(), granted: 0 }
     }
 
     /// Sees to it that there is room for `bytes` in all.
     pub(super) async fn room_for(&mut self, bytes: usize) -> Result<(), Verdict> {
+        self.intake.count(self.signal, &mut self.room, bytes)?;
         if bytes > self.granted {
             let more = bytes.max(self.granted * 2).max(STEP) - self.granted;
             self.intake.admit(&mut self.room, more).await?;
@@ -49,7 +55,8 @@ impl<'a> Reader<'a> {
         B::Error: Error,
         F: Fn(&[u8], usize) -> Result<Option<usize>, Verdict>,
     {
-        let mut pieces = Pieces::default();
+        let limited = self.intake.is_limited(self.signal);
+        let mut pieces = Pieces { copied: limited, ..Pieces::default() };
         let mut whole_time = pin!(sleep(self.settings.body_time));
         while !body.is_end_stream() {
             let frame = tokio::select! {
@@ -64,11 +71,27 @@ impl<'a> Reader<'a> {
             if announced.is_some_and(|announced| received > announced) {
                 return Err(too_long());
             }
-            self.room_for(received).await?;
-            pieces.push(piece, announced.unwrap_or(0));
+            if pieces.len() == 0 {
+                self.intake.open(self.signal, announced.unwrap_or(received))?;
+            }
+            let space = space(limited, received, announced);
+            self.room_for(if limited { space } else { received }).await?;
+            pieces.push(piece, space);
         }
         Ok(pieces.finish())
     }
+}
+
+/// Bytes of the buffer for a body of which `received` have come. All that is announced, so that it
+/// is copied once. With a limit on memory the buffer counts: it is what is announced as well, so
+/// that few bodies are refused half read, but not more than a share of it is believed, or
+/// announcing would be a cheap way to keep others out.
+fn space(limited: bool, received: usize, announced: Option<usize>) -> usize {
+    let most = match limited {
+        true => received.saturating_mul(limits::BELIEVED_SHARE),
+        false => limits::INFLIGHT_BYTES,
+    };
+    announced.unwrap_or(received.saturating_mul(2)).min(most).max(received)
 }
 
 fn too_long() -> Verdict {
@@ -87,6 +110,8 @@ fn broken(error: impl Error) -> Verdict {
 /// The body so far: one piece as received, or several joined.
 #[derive(Default)]
 struct Pieces {
+    /// Whether even a single piece is copied.
+    copied: bool,
     first: Bytes,
     joined: Vec<u8>,
 }
@@ -100,32 +125,38 @@ impl Pieces {
         if self.joined.is_empty() { &self.first } else { &self.joined }
     }
 
-    /// Takes the next piece. gRPC clients end a body with an empty one, which is no reason to copy.
-    fn push(&mut self, piece: Bytes, announced: usize) {
+    /// Takes the next piece, into a buffer of `space` bytes if it is copied. gRPC clients end a
+    /// body with an empty one, which is no reason to copy.
+    fn push(&mut self, piece: Bytes, space: usize) {
         if piece.is_empty() {
             return;
         }
-        if self.len() == 0 {
+        if self.len() == 0 && !self.copied {
             self.first = piece;
             return;
         }
-        if self.joined.is_empty() {
-            let size = announced.min(limits::INFLIGHT_BYTES);
-            self.joined.reserve_exact(size.max(self.first.len() + piece.len()));
-            self.joined.extend_from_slice(&self.first);
-            self.first = Bytes::new();
+        let first = std::mem::take(&mut self.first);
+        let length = self.joined.len() + first.len() + piece.len();
+        if self.joined.capacity() < length {
+            self.joined.reserve_exact(space.max(length) - self.joined.len());
         }
+        self.joined.extend_from_slice(&first);
         self.joined.extend_from_slice(&piece);
     }
 
-    fn finish(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { Bytes::from(self.joined) }
+    fn finish(mut self) -> Bytes {
+        if self.joined.is_empty() {
+            return self.first;
+        }
+        self.joined.shrink_to_fit();
+        Bytes::from(self.joined)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::Account;
     use crate::config::Endpoint;
     use crate::receivers::otlp::keys::Protocol;
     use http_body::Frame;
@@ -151,11 +182,12 @@ mod tests {
 
     fn read(pieces: &[Bytes], announced: Option<usize>) -> Result<Bytes, Verdict> {
         let settings = Settings::new(Protocol::Http, Endpoint::parse("localhost:0").unwrap());
-        let intake = Intake::new(1 << 20);
+        let intake = Intake::new(1 << 20, Account::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut body = There(pieces.iter().cloned().collect());
-            Reader::new(&settings, &intake).read(&mut body, |_, _| Ok(announced)).await
+            let mut reader = Reader::new(&settings, &intake, Signal::Traces);
+            reader.read(&mut body, |_, _| Ok(announced)).await
         })
     }
 
@@ -165,6 +197,20 @@ mod tests {
         for pieces in [vec![piece.clone()], vec![piece.clone(), Bytes::new()]] {
             let body = read(&pieces, Some(1000)).unwrap();
             assert_eq!(body.as_ptr(), piece.as_ptr());
+        }
+    }
+
+    #[test]
+    fn with_a_limit_the_buffer_is_what_is_announced_and_believed() {
+        for (received, announced, limited, unlimited) in [
+            (100, Some(700), 700, 700),
+            (100, Some(10_000), 1600, 10_000),
+            (100, Some(100), 100, 100),
+            (100, None, 200, 200),
+            (0, Some(10_000), 0, 10_000),
+        ] {
+            assert_eq!(space(true, received, announced), limited, "{received} {announced:?}");
+            assert_eq!(space(false, received, announced), unlimited, "{received} {announced:?}");
         }
     }
 

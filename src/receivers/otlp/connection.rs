@@ -1,7 +1,9 @@
 //! One connection: which HTTP it speaks, and how long it may stay.
 
 use super::counts::Connections;
+use super::handshakes::Peer;
 use super::keys::Settings;
+use super::opening::{Opened, open};
 use super::port::Port;
 use super::reply::Reply;
 use super::socket::Socket;
@@ -15,25 +17,23 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// What every HTTP/2 client sends first.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Steps of a connection's timer.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves `stream` until its client or its time is done. After `stop` it finishes the requests
-/// under way.
+/// Serves `stream`, which comes from `peer`, until its client or its time is done. After `stop` it
+/// finishes the requests under way.
 pub(super) async fn serve(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     port: Arc<Port>,
     counts: Arc<Connections>,
     stop: CancellationToken,
@@ -41,44 +41,35 @@ pub(super) async fn serve(
 ) {
     // Answers are one small write each.
     let _ = stream.set_nodelay(true);
-    let first = timeout(port.settings.header_time, speaks_http2(&stream));
-    let http2 = tokio::select! {
-        first = first => first,
+    let peer = Peer { handshakes: &counts.handshakes, address: peer };
+    let opened = tokio::select! {
+        opened = open(stream, &port, &peer) => opened,
         () = stop.cancelled() => return,
     };
-    let Ok(Some(http2)) = http2 else { return };
+    let Some(Opened { stream, http2, fault }) = opened else { return };
     let watch = Arc::<Watch>::default();
     let socket = TokioIo::new(Socket::new(stream, watch.clone(), http2));
-    let requests = Requests { port: port.clone(), watch: watch.clone() };
+    let requests = Requests { port: port.clone(), watch: watch.clone(), fault };
     let limit = Limit::new(watch.clone(), stop, !http2);
     match http2 {
-        true => serve_http2(socket, requests, limit, tasks, &port.settings).await,
-        false => serve_http1(socket, requests, limit, &port.settings).await,
+        true => serve_http2(socket, requests, limit, tasks, &port).await,
+        false => serve_http1(socket, requests, limit, &port).await,
     }
     if watch.is_flooded() {
         counts.flooded.add(1);
     }
 }
 
-/// Whether the client's first bytes are those of HTTP/2. `None` if it closes instead.
-async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let seen = stream.peek(&mut first).await.ok()?;
-        match first.get(..seen) {
-            None | Some([]) => return None,
-            Some(bytes) if bytes == PREFACE => return Some(true),
-            Some(bytes) if !PREFACE.starts_with(bytes) => return Some(false),
-            // The beginning of the preface, which does not go away by looking at it.
-            Some(_) => sleep(Duration::from_millis(10)).await,
-        }
-    }
-}
+/// What a request is told that might hide another one.
+const TWO_LENGTHS: &str =
+    "Content-Length and Transfer-Encoding in one request contradict each other; send one of them";
 
 /// Hands requests to the port.
 struct Requests {
     port: Arc<Port>,
     watch: Arc<Watch>,
+    /// What is wrong with all of them.
+    fault: Option<&'static str>,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -88,9 +79,10 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (port, serving) = (self.port.clone(), self.watch.serve());
-        let two_lengths = self.watch.take_two_lengths();
+        let two_lengths = self.watch.take_two_lengths().then_some(TWO_LENGTHS);
+        let fault = self.fault.or(two_lengths);
         Box::pin(async move {
-            let response = port.answer(request, two_lengths).await;
+            let response = port.answer(request, fault).await;
             drop(serving);
             Ok(response)
         })
@@ -176,19 +168,16 @@ impl Limit {
     }
 }
 
-async fn serve_http1(
-    socket: TokioIo<Socket>,
-    requests: Requests,
-    mut limit: Limit,
-    settings: &Settings,
-) {
+async fn serve_http1(socket: TokioIo<Socket>, requests: Requests, mut limit: Limit, port: &Port) {
+    let settings = &port.settings;
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .keep_alive(settings.keep_alive)
         .max_headers(limits::HEADERS)
-        .max_header_size(limits::HEADER_BYTES);
+        .max_header_size(limits::HEADER_BYTES)
+        .max_buf_size(limits::HTTP1_BUFFER.min(port.window as usize));
     let mut connection = builder.serve_connection(socket, requests);
     loop {
         let ended = poll_fn(|context| connection.poll_without_shutdown(context));
@@ -210,7 +199,7 @@ async fn serve_http1(
 
 /// Closes in a way that lets the client read its answer: a socket that is closed with bytes
 /// unread resets the connection, and the answer with it.
-async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
+pub(super) async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
     stream.shutdown().await?;
     let mut unread = vec![0; 64 << 10];
     while stream.read(&mut unread).await? != 0 {}
@@ -232,13 +221,14 @@ async fn serve_http2(
     requests: Requests,
     mut limit: Limit,
     tasks: TaskTracker,
-    settings: &Settings,
+    port: &Port,
 ) {
+    let settings = &port.settings;
     let mut builder = http2::Builder::new(Tasks(tasks));
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
-        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
+        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW.min(port.window))
+        .initial_connection_window_size(port.window)
         .max_frame_size(limits::HTTP2_FRAME)
         .max_concurrent_streams(settings.streams)
         .max_header_list_size(limits::HEADER_BYTES as u32)

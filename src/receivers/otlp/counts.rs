@@ -1,5 +1,6 @@
 //! What a receiver counts, by the Collector's names where it has them.
 
+use super::handshakes::Handshakes;
 use super::keys::Protocol;
 use crate::batch::Signal;
 use crate::telemetry::{Counter, Gauge, Registry};
@@ -84,6 +85,7 @@ pub(super) struct Connections {
     pub(super) open: Gauge,
     pub(super) failed: Counter,
     pub(super) flooded: Counter,
+    pub(super) handshakes: Handshakes,
 }
 
 impl Connections {
@@ -98,6 +100,7 @@ impl Connections {
                 "connections closed for a flood of HTTP/2 control frames",
                 &labels,
             ),
+            handshakes: Handshakes::new(registry, id, protocol),
         }
     }
 }

@@ -5,10 +5,11 @@
 //! pieces of data, and answers these for as long as they come. A client has a few of them in
 //! every request's wake and a ping every few seconds, so more than that is a flood.
 
+use super::opening::PREFACE as PREFACE_BYTES;
 use super::watch::Watch;
 
 /// Bytes of what every HTTP/2 client sends first.
-const PREFACE: usize = super::connection::PREFACE.len();
+const PREFACE: usize = PREFACE_BYTES.len();
 
 /// Bytes of a frame's head: length (3), type, flags, stream (4).
 const HEAD: usize = 9;
@@ -93,7 +94,6 @@ impl Frames {
 mod tests {
     use super::*;
     use crate::limits;
-    use crate::receivers::otlp::connection;
     use std::time::Duration;
 
     const PING: u8 = 6;
@@ -116,7 +116,7 @@ mod tests {
         for (kind, payload) in [(PING, &[7; 8][..]), (ORIGIN, &[]), (ORIGIN, &[0; 300])] {
             let frame = frame(kind, payload);
             let bytes = frame.repeat(limits::HTTP2_CONTROL_FRAMES + 10);
-            let bytes = [connection::PREFACE, &bytes].concat();
+            let bytes = [PREFACE_BYTES, &bytes].concat();
             let expected = PREFACE + (limits::HTTP2_CONTROL_FRAMES + 1) * frame.len();
             for step in [1, 7, 1000, bytes.len()] {
                 assert_eq!(flood_at(&bytes, step), Some(expected), "{kind} by {step}");
@@ -128,14 +128,14 @@ mod tests {
     fn requests_with_a_few_frames_of_control_each_are_no_flood() {
         let request = [frame(HEADERS, b"head"), frame(DATA, &[6; 5000]), frame(DATA, &[])];
         let request = [request.concat(), frame(PING, &[7; 8]).repeat(8)].concat();
-        let bytes = [connection::PREFACE, &request.repeat(20_000)].concat();
+        let bytes = [PREFACE_BYTES, &request.repeat(20_000)].concat();
         assert_eq!(flood_at(&bytes, 8192), None);
     }
 
     #[test]
     fn what_is_sent_over_days_is_no_flood() {
         let (mut frames, watch) = (Frames::default(), Watch::default());
-        assert_eq!(frames.hear(connection::PREFACE, &watch), None);
+        assert_eq!(frames.hear(PREFACE_BYTES, &watch), None);
         for _second in 0..86_400 {
             let pings = frame(PING, &[7; 8]).repeat(limits::HTTP2_CONTROL_RATE);
             assert_eq!(frames.hear(&pings, &watch), None);

@@ -31,7 +31,10 @@ pub(super) async fn receive(
         Ok(accepted) => accepted,
         Err(verdict) => return verdict.into(),
     };
-    let mut reader = Reader::new(&port.settings, &port.intake);
+    if let Err(verdict) = port.intake.open(signal, 0) {
+        return verdict.into();
+    }
+    let mut reader = Reader::new(&port.settings, &port.intake, signal);
     let (message, compressed) = match message(&mut reader, body).await {
         Ok(message) => message,
         Err(verdict) => return verdict.into(),

@@ -30,7 +30,10 @@ pub(super) async fn receive(
     if announced.is_some_and(|size| size > limit) {
         return too_large(limit).into();
     }
-    let mut reader = Reader::new(&port.settings, &port.intake);
+    if let Err(verdict) = port.intake.open(signal, announced.unwrap_or(0)) {
+        return verdict.into();
+    }
+    let mut reader = Reader::new(&port.settings, &port.intake, signal);
     let whole = |_: &[u8], received| match received > limit {
         true => Err(too_large(limit)),
         false => Ok(announced),

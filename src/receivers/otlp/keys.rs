@@ -2,10 +2,9 @@
 
 use crate::config::{Endpoint, Key, Problems, Section};
 use crate::limits;
+use crate::transport::tls::{self, Alpn, SERVER_KEYS};
 use std::time::Duration;
 
-const TLS: &str = "TLS listeners are not supported yet; let a proxy in front end TLS and listen \
-                   on a loopback address here";
 const AUTH: &str = "authenticators are not supported yet; let a proxy in front check who sends \
                     and listen on a loopback address here";
 const MIDDLEWARES: &str = "there are no middleware extensions; requests are admitted by memory \
@@ -35,7 +34,7 @@ const GRPC: &[Key] = &[
     Key::ignored("read_buffer_size", BUFFER),
     Key::ignored("write_buffer_size", BUFFER),
     Key::ignored("include_metadata", METADATA),
-    Key::unsupported("tls", TLS),
+    Key::optional_object("tls", SERVER_KEYS, "encryption; plain text without it"),
     Key::unsupported("auth", AUTH),
     Key::unsupported("middlewares", MIDDLEWARES),
 ];
@@ -56,7 +55,7 @@ const HTTP: &[Key] = &[
     Key::ignored("include_metadata", METADATA),
     Key::unsupported("cors", "browsers cannot send here; let them send to a proxy of your site"),
     Key::unsupported("response_headers", "answers carry what OTLP asks for; add more in a proxy"),
-    Key::unsupported("tls", TLS),
+    Key::optional_object("tls", SERVER_KEYS, "encryption; plain text without it"),
     Key::unsupported("auth", AUTH),
     Key::unsupported("middlewares", MIDDLEWARES),
 ];
@@ -84,6 +83,14 @@ impl Protocol {
         }
     }
 
+    /// The versions of HTTP that TLS offers.
+    pub(super) fn alpn(self) -> Alpn {
+        match self {
+            Protocol::Grpc => tls::HTTP2,
+            Protocol::Http => tls::HTTP2_AND_1,
+        }
+    }
+
     /// The label of metrics.
     pub(super) fn transport(self) -> &'static str {
         match self {
@@ -98,6 +105,8 @@ impl Protocol {
 pub(super) struct Settings {
     pub(super) protocol: Protocol,
     pub(super) endpoint: Endpoint,
+    /// How it is encrypted, if it is.
+    pub(super) tls: Option<Section>,
     /// Bytes of a request after decompression.
     pub(super) request_bytes: usize,
     /// The URL paths by signal, in the order of [`Signal::ALL`](crate::batch::Signal::ALL).
@@ -137,6 +146,9 @@ pub(super) fn check(section: &Section, problems: &mut Problems) {
             section.error(problems, name, text);
         }
     }
+    for tls in [grpc, http].into_iter().flatten().filter_map(|s| s.optional_section("tls")) {
+        tls::check_server(tls, problems);
+    }
     if let Some(http) = http {
         let names = ["traces_url_path", "logs_url_path", "metrics_url_path"];
         let paths = names.map(|name| path(http.text(name)));
@@ -160,6 +172,7 @@ fn grpc(section: &Section) -> Option<Settings> {
     let keepalive = section.section("keepalive").section("server_parameters");
     let endpoint = section.endpoint("endpoint")?;
     let mut settings = Settings::new(Protocol::Grpc, endpoint.clone());
+    settings.tls = section.optional_section("tls").cloned();
     settings.request_bytes = bytes(section, "max_recv_msg_size_mib");
     settings.streams = u32::try_from(section.int("max_concurrent_streams")).unwrap_or(u32::MAX);
     settings.ping = positive(keepalive.duration("time"));
@@ -173,6 +186,7 @@ fn grpc(section: &Section) -> Option<Settings> {
 fn http(section: &Section) -> Option<Settings> {
     let endpoint = section.endpoint("endpoint")?;
     let mut settings = Settings::new(Protocol::Http, endpoint.clone());
+    settings.tls = section.optional_section("tls").cloned();
     settings.request_bytes = bytes(section, "max_request_body_size");
     let names = ["traces_url_path", "logs_url_path", "metrics_url_path"];
     settings.paths = names.map(|name| path(section.text(name)));
@@ -192,6 +206,7 @@ impl Settings {
         Settings {
             protocol,
             endpoint,
+            tls: None,
             request_bytes: limits::REQUEST_BYTES,
             paths: ["/v1/traces", "/v1/logs", "/v1/metrics"].map(str::to_owned),
             header_time: limits::HEADER_TIME,

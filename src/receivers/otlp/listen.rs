@@ -75,7 +75,7 @@ pub(super) async fn accept(
             () = stop.cancelled() => return,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(accepted) => accepted,
             Err(error) => {
                 counts.failed.add(1);
                 if !is_the_clients(&error) {

@@ -8,34 +8,39 @@
 //! is framed here and not by a library, for its answers to be exactly those of OTLP: a message
 //! that is too large, say, is RESOURCE_EXHAUSTED and nothing that clients try again.
 //!
-//! Deliberately absent: TLS, authentication, CORS, partial success (a request is taken or not).
+//! Deliberately absent: authentication, CORS, partial success (a request is taken or not).
 
 mod body;
 mod connection;
 mod counts;
 mod frames;
 mod grpc;
+mod handshakes;
 mod head;
 mod http;
 mod keys;
 mod listen;
+mod opening;
 mod port;
 mod reply;
 mod socket;
+mod stream;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use super::{Kind, Running, Setup, Starting};
+use super::{Kind, Listener, Running, Setup, Starting};
 use crate::config::{Class, Component, Section};
+use crate::limits;
+use crate::transport::tls::ServerTls;
 use counts::{Connections, Counts};
 use keys::{Protocol, Settings};
 use port::Port;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 /// This receiver's entry in the list.
 pub(super) const KIND: Kind = Kind { component: COMPONENT, start };
@@ -57,6 +62,7 @@ protocols:
     endpoint: localhost:4317  # 0.0.0.0:4317 to be reached from other machines
   http:
     endpoint: localhost:4318
+    # tls: {cert_file: server.pem, key_file: server.key}  # changed files are picked up
 ";
 
 fn start(section: &Section, setup: Setup) -> Starting {
@@ -65,19 +71,29 @@ fn start(section: &Section, setup: Setup) -> Starting {
 }
 
 async fn run(ports: Vec<Settings>, setup: Setup) -> Result<Running, String> {
-    let mut bound = vec![];
+    let (mut bound, mut listeners) = (vec![], vec![]);
     for settings in ports {
-        let listener = listen::bind(&settings).await?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        bound.push((settings, listener, address));
+        let tls = settings.tls.as_ref();
+        let alpn = settings.protocol.alpn();
+        let tls = tls.map(|section| ServerTls::of_listener(section, alpn)).transpose()?;
+        let socket = listen::bind(&settings).await?;
+        let address = socket.local_addr().map_err(|error| error.to_string())?;
+        let (protocol, encrypted) = (settings.protocol.name(), tls.is_some());
+        if !encrypted && !address.ip().is_loopback() {
+            warn!(
+                receiver = setup.id, protocol, %address,
+                "without TLS, whoever is on the way reads and changes telemetry: set `tls` with \
+                 cert_file and key_file, or listen on a loopback address"
+            );
+        }
+        listeners.push(Listener { protocol, address, encrypted });
+        bound.push((settings, tls, socket));
     }
-    let listeners = bound.iter().map(|(settings, _, address)| (settings.protocol.name(), *address));
-    let listeners: Vec<(&'static str, SocketAddr)> = listeners.collect();
-    let http = listeners.iter().find(|(name, _)| *name == Protocol::Http.name());
-    let elsewhere = http.map(|(_, address)| address.to_string());
+    let http = listeners.iter().find(|listener| listener.protocol == Protocol::Http.name());
+    let elsewhere = http.map(|listener| listener.address.to_string());
     let tasks = TaskTracker::new();
-    for (settings, listener, _) in bound {
-        serve(settings, listener, elsewhere.clone(), &setup, &tasks);
+    for (settings, tls, socket) in bound {
+        serve((settings, tls), socket, elsewhere.clone(), &setup, &tasks);
     }
     tasks.close();
     let done = async move { tasks.wait().await };
@@ -85,7 +101,7 @@ async fn run(ports: Vec<Settings>, setup: Setup) -> Result<Running, String> {
 }
 
 fn serve(
-    settings: Settings,
+    (settings, tls): (Settings, Option<ServerTls>),
     listener: TcpListener,
     elsewhere: Option<String>,
     setup: &Setup,
@@ -95,7 +111,9 @@ fn serve(
     let connections = Connections::new(registry, id, settings.protocol);
     let port = Arc::new(Port {
         settings,
+        tls,
         intake: setup.intake.clone(),
+        window: setup.intake.window(limits::HTTP2_CONNECTION_WINDOW),
         grpc: Counts::new(registry, id, Protocol::Grpc),
         http: Counts::new(registry, id, Protocol::Http),
         elsewhere,

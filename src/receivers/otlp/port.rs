@@ -15,6 +15,7 @@ use crate::intake::Intake;
 use crate::limits;
 use crate::receipt::Receipt;
 use crate::transport::compress::{inflate, inflated_size};
+use crate::transport::tls::ServerTls;
 use crate::transport::{Encoding, Inflate, Media};
 use crate::verdict::{Refusal, Verdict};
 use ::http::header::{CONNECTION, CONTENT_TYPE};
@@ -27,7 +28,11 @@ use tokio::time::timeout;
 /// One listening port and all that its requests need.
 pub(super) struct Port {
     pub(super) settings: Settings,
+    /// What is said in handshakes; `None` is plain text.
+    pub(super) tls: Option<ServerTls>,
     pub(super) intake: Intake,
+    /// Bytes that one connection may hold unread.
+    pub(super) window: u32,
     pub(super) grpc: Counts,
     pub(super) http: Counts,
     /// Where the receiver's other protocol listens, if it does: for those who knock here.
@@ -35,6 +40,7 @@ pub(super) struct Port {
 }
 
 /// A request whose body has been read.
+#[derive(Clone)]
 pub(super) struct Received {
     pub(super) signal: Signal,
     pub(super) media: Media,
@@ -54,16 +60,12 @@ impl From<Verdict> for Outcome {
     }
 }
 
-/// What a request is told that might hide another one.
-const TWO_LENGTHS: &str =
-    "Content-Length and Transfer-Encoding in one request contradict each other; send one of them";
-
 impl Port {
-    /// Answers one request.
+    /// Answers one request; `fault` says what is wrong with it before it is looked at.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        two_lengths: bool,
+        fault: Option<&str>,
     ) -> Response<Reply> {
         let (head, mut body) = request.into_parts();
         let media = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
@@ -74,7 +76,7 @@ impl Port {
             _ => Protocol::Http,
         };
         let outcome = match (protocol, self.settings.protocol) {
-            _ if two_lengths => Verdict::malformed(TWO_LENGTHS).into(),
+            _ if let Some(fault) = fault => Verdict::malformed(fault).into(),
             (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body).await,
             (_, Protocol::Http) => http::receive(self, &head, media, &mut body).await,
             _ => self.wrong_port(media).into(),
@@ -106,15 +108,8 @@ impl Port {
 
     /// Takes a request whose body has been read, and waits for its verdict.
     pub(super) async fn take(&self, reader: &mut Reader<'_>, received: Received) -> Outcome {
-        let (signal, limit) = (received.signal, self.settings.request_bytes);
-        let mut expected = received.body.len();
-        if received.encoding != Encoding::Identity {
-            expected += inflated_size(received.encoding, &received.body, limit);
-        }
-        if let Err(verdict) = reader.room_for(expected).await {
-            return verdict.into();
-        }
-        let mut batch = match self.open(received, expected).await {
+        let signal = received.signal;
+        let mut batch = match self.open(reader, received).await {
             Ok(batch) => batch,
             Err(verdict) => return verdict.into(),
         };
@@ -122,9 +117,8 @@ impl Port {
         if batch.items() == 0 {
             return Outcome { verdict: Verdict::Accepted, found };
         }
-        // For the formats that do not say beforehand how large they will be.
-        if let Err(verdict) = reader.room_for(batch.bytes().len()).await {
-            return Outcome { verdict, found };
+        if let Some(charge) = reader.room.take_charge() {
+            batch.charge(charge);
         }
         let (settle, settled) = oneshot::channel();
         let receipt = Receipt::new(move |verdict| {
@@ -141,27 +135,67 @@ impl Port {
         Outcome { verdict: verdict.unwrap_or_else(|_| late()), found }
     }
 
-    /// Opens `received`; a large one on a thread of its own, since it would hold up the others.
-    async fn open(&self, received: Received, size: usize) -> Result<Batch, Verdict> {
+    /// Opens `received` in the room that it will take. Not every format says beforehand how large
+    /// that is; one that turns out larger than expected is begun again with twice the room.
+    async fn open(&self, reader: &mut Reader<'_>, received: Received) -> Result<Batch, Verdict> {
         let limit = self.settings.request_bytes;
-        if size <= limits::INLINE_BYTES {
-            return open(received, limit);
+        let mut size = inflated_size(received.encoding, &received.body, limit);
+        loop {
+            let inflated = if received.encoding == Encoding::Identity { 0 } else { size };
+            let translated = if received.media == Media::Json { size } else { 0 };
+            let room = received.body.len() + inflated + translated;
+            reader.room_for(room).await?;
+            match self.open_within(received.clone(), size, room).await {
+                Err(Closed::Larger) if size < limit => {
+                    size = size.saturating_mul(2).clamp(LEAST, limit)
+                }
+                Err(Closed::Larger) => return Err(too_large(limit)),
+                Err(Closed::Refused(verdict)) => return Err(verdict),
+                Ok(batch) => return Ok(batch),
+            }
         }
-        let opened = tokio::task::spawn_blocking(move || open(received, limit)).await;
-        opened.unwrap_or_else(|_| Err(Verdict::refused(Refusal::Internal, "reading it failed")))
+    }
+
+    /// A large one on a thread of its own, since it would hold up the others.
+    async fn open_within(
+        &self,
+        received: Received,
+        size: usize,
+        room: usize,
+    ) -> Result<Batch, Closed> {
+        if room <= limits::INLINE_BYTES {
+            return open(received, size);
+        }
+        let opened = tokio::task::spawn_blocking(move || open(received, size)).await;
+        opened.unwrap_or_else(|_| {
+            Err(Verdict::refused(Refusal::Internal, "reading it failed").into())
+        })
     }
 }
 
-/// Inflates, translates and checks.
-fn open(received: Received, limit: usize) -> Result<Batch, Verdict> {
+/// Room that is given at least to what said to be smaller and was not.
+const LEAST: usize = 64 << 10;
+
+/// Why a body could not be opened.
+enum Closed {
+    /// More comes out of it than it was given room for.
+    Larger,
+    Refused(Verdict),
+}
+
+impl From<Verdict> for Closed {
+    fn from(verdict: Verdict) -> Closed {
+        Closed::Refused(verdict)
+    }
+}
+
+/// Inflates to `size` at most, translates and checks.
+fn open(received: Received, size: usize) -> Result<Batch, Closed> {
     let mut bytes = received.body;
     if received.encoding != Encoding::Identity {
-        bytes = inflate(received.encoding, &bytes, limit).map_err(|error| {
-            let kind = match error {
-                Inflate::TooLarge { .. } => Refusal::TooLarge,
-                Inflate::Broken { .. } => Refusal::Malformed,
-            };
-            Verdict::refused(kind, error.to_string())
+        bytes = inflate(received.encoding, &bytes, size).map_err(|error| match error {
+            Inflate::TooLarge { .. } => Closed::Larger,
+            Inflate::Broken { .. } => Verdict::malformed(error.to_string()).into(),
         })?;
     }
     if received.media == Media::Json && !bytes.is_empty() {
@@ -172,7 +206,7 @@ fn open(received: Received, limit: usize) -> Result<Batch, Verdict> {
             true => Refusal::TooLarge,
             false => Refusal::Malformed,
         };
-        Verdict::refused(kind, error.to_string())
+        Verdict::refused(kind, error.to_string()).into()
     })
 }
 

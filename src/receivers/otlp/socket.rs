@@ -2,17 +2,17 @@
 
 use super::frames::{Frames, LAST_WORDS};
 use super::head::Head;
+use super::stream::Stream;
 use super::watch::Watch;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A socket with somebody who looks on.
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     watch: Arc<Watch>,
     look: Look,
 }
@@ -28,7 +28,7 @@ enum Look {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>, http2: bool) -> Socket {
+    pub(super) fn new(stream: Stream, watch: Arc<Watch>, http2: bool) -> Socket {
         let look = match http2 {
             true => Look::Frames(Frames::default()),
             false => Look::Head(Head::default()),

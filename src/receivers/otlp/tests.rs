@@ -1,6 +1,7 @@
 //! The receiver against real sockets, with pipelines that do as the test says.
 
 use super::*;
+use crate::account::Account;
 use crate::batch::{Batch, Signal};
 use crate::intake::{Consumer, Intake};
 use crate::limits;
@@ -79,7 +80,7 @@ fn start_receiver(grpc: &str, verdict: Verdict, room: usize, signals: Vec<Signal
     let setup = Setup {
         id: "otlp".to_owned(),
         registry: registry.clone(),
-        intake: Intake::new(room).leading_to(consumers),
+        intake: Intake::new(room, Account::default()).leading_to(consumers),
         stop: stop.clone(),
     };
     let http = wire::CONFIG;
@@ -88,7 +89,7 @@ fn start_receiver(grpc: &str, verdict: Verdict, room: usize, signals: Vec<Signal
     let running = runtime.block_on(start(&section, setup)).unwrap();
     let address = |protocol: Protocol| {
         let mut listeners = running.listeners.iter();
-        listeners.find(|(name, _)| *name == protocol.name()).unwrap().1.to_string()
+        listeners.find(|l| l.protocol == protocol.name()).unwrap().address.to_string()
     };
     let target = Target { grpc: address(Protocol::Grpc), http: address(Protocol::Http) };
     Fixture { runtime, target, pipeline, registry, stop, done: running.done }
@@ -289,7 +290,7 @@ fn a_port_in_use_is_an_error_that_says_so() {
     let setup = Setup {
         id: "otlp/2".to_owned(),
         registry: Registry::default(),
-        intake: Intake::new(1 << 20),
+        intake: Intake::new(1 << 20, Account::default()),
         stop: CancellationToken::new(),
     };
     let error = fixture.runtime.block_on(start(&section, setup)).err().unwrap();

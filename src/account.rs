@@ -1,0 +1,243 @@
+//! How many bytes of telemetry this process holds, and how many it may.
+//!
+//! Every byte is charged when it is read from a socket and given back when nobody holds it any
+//! longer: the charge travels in the batch, through processors, queues and attempts. That count
+//! is what memory is limited by, and not the resident set: allocators keep freed pages for a
+//! while, so that a resident set stays high when the memory is long free for use, and whoever
+//! refuses by it refuses for too long. The count is exact at every moment, needs no sampling, and
+//! comes down the moment a batch is delivered.
+//!
+//! Not counted: what surrounds the telemetry (connections, tables of processors, copies that an
+//! edit or a compressor makes for a moment). [`Limit`] keeps a share free for it.
+
+use crate::limits;
+use crate::verdict::{Refusal, Verdict};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The bytes that are held. Cloning shares the count.
+#[derive(Clone, Default)]
+pub struct Account {
+    held: Arc<AtomicUsize>,
+}
+
+impl Account {
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// Counts `bytes` until the charge is dropped.
+    pub fn charge(&self, bytes: usize) -> Charge {
+        self.held.fetch_add(bytes, Relaxed);
+        Charge { account: self.clone(), bytes }
+    }
+}
+
+/// Bytes counted in an account until dropped.
+pub struct Charge {
+    account: Account,
+    bytes: usize,
+}
+
+impl Charge {
+    /// The account in which it counts.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Counts `bytes` from now on.
+    pub fn resize(&mut self, bytes: usize) {
+        let held = &self.account.held;
+        match bytes >= self.bytes {
+            true => held.fetch_add(bytes - self.bytes, Relaxed),
+            false => held.fetch_sub(self.bytes - bytes, Relaxed),
+        };
+        self.bytes = bytes;
+    }
+
+    /// Counts at least `bytes`, unless the account would hold more than `most`. Whether it does.
+    fn grow(&mut self, bytes: usize, most: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let fits = |held: usize| held.checked_add(more).filter(|held| *held <= most);
+        if more > 0 && self.account.held.fetch_update(Relaxed, Relaxed, fits).is_err() {
+            return false;
+        }
+        self.bytes += more;
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.held.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// How much an account may hold. Cloning shares it.
+#[derive(Clone)]
+pub struct Limit {
+    account: Account,
+    /// Bytes up to which more is let in.
+    soft: usize,
+    /// Bytes above which even what was let in is turned away.
+    hard: usize,
+    /// Called for each request that is turned away unread.
+    refused: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Limit {
+    /// A limit of `hard` bytes, of which `spike` stay free for what is not counted. `refused` is
+    /// called for each request that is turned away before its content is known.
+    pub fn new(
+        account: Account,
+        hard: usize,
+        spike: usize,
+        refused: impl Fn() + Send + Sync + 'static,
+    ) -> Limit {
+        Limit { account, soft: hard.saturating_sub(spike), hard, refused: Arc::new(refused) }
+    }
+
+    /// The stricter of two limits.
+    pub fn stricter(self, other: Limit) -> Limit {
+        if other.soft < self.soft { other } else { self }
+    }
+
+    /// The account that it limits.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Bytes that stay free for what is not counted.
+    pub fn spike(&self) -> usize {
+        self.hard - self.soft
+    }
+
+    /// Whether a request of which `bytes` are announced may begin. A part of the limit is left to
+    /// those that have begun, so that they are seldom turned away half read.
+    pub fn open(&self, bytes: usize) -> Result<(), Verdict> {
+        let need = Limit::need(bytes);
+        let most = self.soft - self.soft / limits::BEGUN_SHARE;
+        let fits = self.account.held().saturating_add(need) <= most;
+        self.unless(need, most, fits)
+    }
+
+    /// Lets `charge` count at least a request of `bytes`, if it fits.
+    pub fn grow(&self, charge: &mut Charge, bytes: usize) -> Result<(), Verdict> {
+        let need = Limit::need(bytes);
+        let fits = charge.grow(need, self.soft);
+        self.unless(need, self.soft, fits)
+    }
+
+    /// What a request of `bytes` takes on its way to its pipeline. One that is larger than a
+    /// request to a backend is going to be split, and so copied.
+    fn need(bytes: usize) -> usize {
+        match bytes > limits::EXPORT_BYTES {
+            true => bytes.saturating_mul(2),
+            false => bytes,
+        }
+    }
+
+    /// Whether more is held than even what was let in may take.
+    pub fn is_exceeded(&self) -> bool {
+        self.account.held() > self.hard
+    }
+
+    /// What a client is told that is to come back.
+    pub fn busy(&self) -> Verdict {
+        let (held, soft) = (mib(self.account.held()), mib(self.soft));
+        Verdict::busy(format!("memory_limiter: {held} MiB of {soft} MiB are in use"))
+    }
+
+    fn unless(&self, need: usize, most: usize, fits: bool) -> Result<(), Verdict> {
+        if fits {
+            return Ok(());
+        }
+        (self.refused)();
+        if need <= most {
+            return Err(self.busy());
+        }
+        let text = format!(
+            "memory_limiter: with the copies that are made of it the request takes {} MiB, and \
+             {} MiB are let in; send smaller batches",
+            mib(need),
+            mib(most)
+        );
+        Err(Verdict::refused(Refusal::TooLarge, text))
+    }
+}
+
+/// Whole MiB, for people.
+fn mib(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn limit(hard: usize, spike: usize) -> (Limit, Arc<AtomicUsize>) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let refused = move || {
+            counted.fetch_add(1, Relaxed);
+        };
+        (Limit::new(Account::default(), hard, spike, refused), calls)
+    }
+
+    #[test]
+    fn what_is_charged_counts_until_it_is_dropped() {
+        let account = Account::default();
+        let mut first = account.charge(10);
+        let second = account.charge(5);
+        assert_eq!(account.held(), 15);
+        first.resize(3);
+        assert_eq!(account.held(), 8);
+        first.resize(30);
+        assert_eq!(account.held(), 35);
+        drop((first, second));
+        assert_eq!(account.held(), 0);
+    }
+
+    #[test]
+    fn more_is_let_in_up_to_the_soft_limit_and_a_refusal_leaves_no_trace() {
+        let (limit, refused) = limit(100 * MIB, 20 * MIB);
+        let mut charge = limit.account().charge(0);
+        // What is larger than 1 MiB counts twice, since it is going to be copied.
+        for (mib, fits, held) in
+            [(1, true, 1), (0, true, 1), (20, true, 40), (40, true, 80), (41, false, 80)]
+        {
+            assert_eq!(limit.grow(&mut charge, mib * MIB).is_ok(), fits, "{mib}");
+            assert_eq!(limit.account().held(), held * MIB, "{mib}");
+        }
+        assert_eq!(refused.load(Relaxed), 1);
+        assert!(matches!(limit.open(0), Err(Verdict::Busy(_))));
+        assert!(!limit.is_exceeded());
+        let more = limit.account().charge(20 * MIB + 1);
+        assert!(limit.is_exceeded());
+        drop((charge, more));
+        // An eighth of the 80 MiB is for those that have begun.
+        let most = limit.account().charge(70 * MIB);
+        assert!(limit.open(0).is_ok() && matches!(limit.open(1), Err(Verdict::Busy(_))));
+        drop(most);
+        assert!(limit.open(35 * MIB).is_ok());
+    }
+
+    #[test]
+    fn what_never_fits_is_refused_for_good() {
+        let (limit, _) = limit(100 * MIB, 20 * MIB);
+        let Err(Verdict::Refused(refused)) = limit.open(36 * MIB) else { panic!("not refused") };
+        assert_eq!(refused.kind, Refusal::TooLarge);
+        assert!(refused.reason.contains("send smaller batches"), "{}", refused.reason);
+    }
+
+    #[test]
+    fn the_stricter_limit_lets_in_less() {
+        let account = Account::default();
+        let of = |hard, spike| Limit::new(account.clone(), hard, spike, || ());
+        let limit = of(100, 10).stricter(of(120, 50)).stricter(of(100, 20));
+        assert_eq!((limit.soft, limit.spike()), (70, 50));
+    }
+}
