@@ -12,25 +12,33 @@
 
 use crate::limits;
 use crate::verdict::{Refusal, Verdict};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The bytes that are held. Cloning shares the count.
 #[derive(Clone, Default)]
 pub struct Account {
-    held: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    held: AtomicUsize,
+    /// Bytes that requests which have begun announce beyond those of them that are held.
+    expected: AtomicUsize,
 }
 
 impl Account {
     /// Bytes held now.
     pub fn held(&self) -> usize {
-        self.held.load(Relaxed)
+        self.counts.held.load(Relaxed)
     }
 
     /// Counts `bytes` until the charge is dropped.
     pub fn charge(&self, bytes: usize) -> Charge {
-        self.held.fetch_add(bytes, Relaxed);
-        Charge { account: self.clone(), bytes }
+        self.counts.held.fetch_add(bytes, Relaxed);
+        Charge { account: self.clone(), bytes, expected: 0 }
     }
 }
 
@@ -38,6 +46,7 @@ impl Account {
 pub struct Charge {
     account: Account,
     bytes: usize,
+    expected: usize,
 }
 
 impl Charge {
@@ -46,31 +55,44 @@ impl Charge {
         &self.account
     }
 
-    /// Counts `bytes` from now on.
+    /// Counts `bytes` from now on, and expects no more.
     pub fn resize(&mut self, bytes: usize) {
-        let held = &self.account.held;
-        match bytes >= self.bytes {
-            true => held.fetch_add(bytes - self.bytes, Relaxed),
-            false => held.fetch_sub(self.bytes - bytes, Relaxed),
-        };
-        self.bytes = bytes;
+        move_to(&self.account.counts.held, &mut self.bytes, bytes);
+        self.expect(0);
+    }
+
+    /// Expects `bytes` beyond those that count.
+    fn expect(&mut self, bytes: usize) {
+        move_to(&self.account.counts.expected, &mut self.expected, bytes);
     }
 
     /// Counts at least `bytes`, unless the account would hold more than `most`. Whether it does.
     fn grow(&mut self, bytes: usize, most: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let fits = |held: usize| held.checked_add(more).filter(|held| *held <= most);
-        if more > 0 && self.account.held.fetch_update(Relaxed, Relaxed, fits).is_err() {
+        let held = &self.account.counts.held;
+        if more > 0 && held.fetch_update(Relaxed, Relaxed, fits).is_err() {
             return false;
         }
         self.bytes += more;
+        self.expect(self.expected.saturating_sub(more));
         true
     }
 }
 
+/// Lets `own`, a part of `count`, be `to`.
+fn move_to(count: &AtomicUsize, own: &mut usize, to: usize) {
+    match to.cmp(own) {
+        Ordering::Greater => count.fetch_add(to - *own, Relaxed),
+        Ordering::Less => count.fetch_sub(*own - to, Relaxed),
+        Ordering::Equal => return,
+    };
+    *own = to;
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.held.fetch_sub(self.bytes, Relaxed);
+        self.resize(0);
     }
 }
 
@@ -113,20 +135,30 @@ impl Limit {
         self.hard - self.soft
     }
 
-    /// Whether a request of which `bytes` are announced may begin. A part of the limit is left to
-    /// those that have begun, so that they are seldom turned away half read.
+    /// Whether a request of which `bytes` are announced may begin. What others that have begun
+    /// announce beyond what is held of them is left to them, up to a share of the limit, so that
+    /// they are seldom turned away half read. It is no more than they announce: when the last of
+    /// them is read, all that a backend takes is room for the next.
     pub fn open(&self, bytes: usize) -> Result<(), Verdict> {
-        let need = Limit::need(bytes);
-        let most = self.soft - self.soft / limits::BEGUN_SHARE;
-        let fits = self.account.held().saturating_add(need) <= most;
-        self.unless(need, most, fits)
+        let need = Limit::need(bytes).saturating_add(limits::BATCH_OVERHEAD);
+        let expected = self.account.counts.expected.load(Relaxed);
+        let left = expected.min(self.soft / limits::BEGUN_SHARE);
+        let fits = self.account.held().saturating_add(need) <= self.soft - left;
+        self.unless(need, fits)
+    }
+
+    /// As [`Limit::open`], and counts what is announced as expected by `charge`.
+    pub fn begin(&self, charge: &mut Charge, bytes: usize) -> Result<(), Verdict> {
+        self.open(bytes)?;
+        charge.expect(Limit::need(bytes).saturating_sub(charge.bytes));
+        Ok(())
     }
 
     /// Lets `charge` count at least a request of `bytes`, if it fits.
     pub fn grow(&self, charge: &mut Charge, bytes: usize) -> Result<(), Verdict> {
         let need = Limit::need(bytes);
         let fits = charge.grow(need, self.soft);
-        self.unless(need, self.soft, fits)
+        self.unless(need, fits)
     }
 
     /// What a request of `bytes` takes on its way to its pipeline. One that is larger than a
@@ -149,19 +181,19 @@ impl Limit {
         Verdict::busy(format!("memory_limiter: {held} MiB of {soft} MiB are in use"))
     }
 
-    fn unless(&self, need: usize, most: usize, fits: bool) -> Result<(), Verdict> {
+    fn unless(&self, need: usize, fits: bool) -> Result<(), Verdict> {
         if fits {
             return Ok(());
         }
         (self.refused)();
-        if need <= most {
+        if need <= self.soft {
             return Err(self.busy());
         }
         let text = format!(
             "memory_limiter: with the copies that are made of it the request takes {} MiB, and \
              {} MiB are let in; send smaller batches",
             mib(need),
-            mib(most)
+            mib(self.soft)
         );
         Err(Verdict::refused(Refusal::TooLarge, text))
     }
@@ -218,17 +250,43 @@ mod tests {
         let more = limit.account().charge(20 * MIB + 1);
         assert!(limit.is_exceeded());
         drop((charge, more));
-        // An eighth of the 80 MiB is for those that have begun.
-        let most = limit.account().charge(70 * MIB);
-        assert!(limit.open(0).is_ok() && matches!(limit.open(1), Err(Verdict::Busy(_))));
-        drop(most);
-        assert!(limit.open(35 * MIB).is_ok());
+        assert!(limit.open(39 * MIB).is_ok());
+    }
+
+    /// The largest request that may begin, in KiB, of those up to 1 MiB.
+    fn free(limit: &Limit) -> Option<usize> {
+        (0..=1024).step_by(128).take_while(|kib| limit.open(kib << 10).is_ok()).last()
+    }
+
+    #[test]
+    fn room_is_left_to_what_has_begun_and_no_more_than_it_announces() {
+        let (limit, _) = limit(100 * MIB, 20 * MIB);
+        let _others = limit.account().charge(80 * MIB - 1537 * 1024);
+        let mut charge = limit.account().charge(0);
+        assert!(limit.begin(&mut charge, MIB).is_ok());
+        for came in [0, MIB / 4, MIB / 2] {
+            assert!(limit.grow(&mut charge, came).is_ok());
+            assert_eq!(free(&limit), Some(512), "whether it came or comes changes nothing: {came}");
+        }
+        charge.resize(MIB / 2);
+        assert_eq!(free(&limit), Some(1024), "it was only half of what it announced");
+    }
+
+    #[test]
+    fn however_much_is_announced_an_eighth_is_left_to_it() {
+        let (limit, _) = limit(100 * MIB, 20 * MIB);
+        let mut charges = [(); 4].map(|()| limit.account().charge(0));
+        assert!(charges.iter_mut().all(|charge| limit.begin(charge, 8 * MIB).is_ok()));
+        let others = limit.account().charge(70 * MIB - 513 * 1024);
+        assert_eq!(free(&limit), Some(512));
+        drop((others, charges));
+        assert_eq!(limit.account().counts.expected.load(Relaxed), 0);
     }
 
     #[test]
     fn what_never_fits_is_refused_for_good() {
         let (limit, _) = limit(100 * MIB, 20 * MIB);
-        let Err(Verdict::Refused(refused)) = limit.open(36 * MIB) else { panic!("not refused") };
+        let Err(Verdict::Refused(refused)) = limit.open(40 * MIB) else { panic!("not refused") };
         assert_eq!(refused.kind, Refusal::TooLarge);
         assert!(refused.reason.contains("send smaller batches"), "{}", refused.reason);
     }

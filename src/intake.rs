@@ -80,6 +80,12 @@ impl Intake {
         self.limit(signal).map_or(Ok(()), |limit| limit.open(bytes))
     }
 
+    /// As [`Intake::open`], and leaves room to what is still to come of it.
+    pub fn begin(&self, signal: Signal, room: &mut Room, bytes: usize) -> Result<(), Verdict> {
+        let charge = room.charge.get_or_insert_with(|| self.account.charge(0));
+        self.limit(signal).map_or(Ok(()), |limit| limit.begin(charge, bytes))
+    }
+
     /// Whether a limit on memory is on the way of `signal`.
     pub fn is_limited(&self, signal: Signal) -> bool {
         self.limit(signal).is_some()

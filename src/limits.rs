@@ -107,8 +107,9 @@ pub const HTTP2_WINDOW_MIN: u32 = 65_535;
 /// Collector's 20 %. Keys `memory_limiter.spike_limit_mib` and `spike_limit_percentage`.
 pub const SPIKE_SHARE: u64 = 5;
 
-/// The part of what a memory limit lets in that is left to requests that have begun, one in so
-/// many: what is turned away half read has been read for nothing.
+/// The part of what a memory limit lets in, one in so many, up to which room is left to what
+/// requests that have begun announce: what is turned away half read has been read for nothing.
+/// Not more, or announcing would be a cheap way to keep others out.
 pub const BEGUN_SHARE: usize = 8;
 
 /// How many times the bytes that have come of a body are counted beforehand, up to what it
@@ -187,6 +188,33 @@ pub const LOG_PAUSE: Duration = Duration::from_secs(30);
 /// Time to deliver what is queued after a termination signal.
 pub const DRAIN_TIME: Duration = Duration::from_secs(20);
 
+/// Time without spans after which a trace leaves its window, and time after its first span at which
+/// it does, in the configuration's notation. SDKs export every 5 s and most calls end within that;
+/// whoever calls slower tools sets both. Keys `trace_window.idle` and `.wait`.
+pub const WINDOW_IDLE: &str = "2s";
+pub const WINDOW_WAIT: &str = "15s";
+
+/// MiB that a window takes. At 1 KiB a span 60,000 spans: 10 s of a busy sidecar. Key
+/// `trace_window.limit_mib`; metric `otelcol_processor_groupbytrace_traces_evicted`, as for the
+/// next two.
+pub const WINDOW_MIB: i64 = 64;
+
+/// Traces and spans that a window holds. The first is the Collector's; with its default memory the
+/// bound of bytes comes first. Keys `trace_window.num_traces` and `.limit_spans`.
+pub const WINDOW_TRACES: i64 = 1_000_000;
+pub const WINDOW_SPANS: i64 = 1_000_000;
+
+/// Traces that are remembered as left, 128 bytes each, in one eighth of the window's memory at
+/// most. Key `trace_window.limit_released`; metric `spanloom_trace_window_forgotten_traces`.
+pub const WINDOW_RELEASED: i64 = 100_000;
+
+/// Traces leave at multiples of this time, so that they leave together: nobody sees a tenth of a
+/// second, and an exporter sees ten batches a second.
+pub const WINDOW_TICK: Duration = Duration::from_millis(100);
+
+/// Bytes that leave a window at once for being due. What leaves exists twice for a moment.
+pub const WINDOW_PORTION: usize = 4 << 20;
+
 /// Time for the answer of a running spanloom to the commands that ask it. On one machine it takes a
 /// millisecond; shorter than the 3 s that health checks of containers have by custom.
 pub const ASK_TIME: Duration = Duration::from_millis(2_500);
@@ -229,8 +257,18 @@ pub const SENSITIVE_RULES: usize = 63;
 pub const BAGGAGE_TRACES: i64 = 50_000;
 pub const BAGGAGE_MIB: i64 = 16;
 
-/// Items that wait within a batch for values that stand further behind in it: 48 bytes each.
-pub const BAGGAGE_WAITING_ITEMS: usize = 4096;
+/// Spans of one trace whose values are remembered, where they are not the root's: 18 bytes each and
+/// their values. Metric `spanloom_baggage_rejected_members`, as for the next.
+pub const BAGGAGE_SPANS: usize = 10_000;
+
+/// Different values that are promoted within `baggage.ttl`, 18 bytes each: no deployment serves so
+/// many users at once, and what makes up a value per request is no identifier. Key
+/// `baggage.limit_values`.
+pub const BAGGAGE_VALUES: i64 = 500_000;
+
+/// Items that wait within a batch for values that stand further behind in it: 96 bytes each. Far
+/// above any trace's.
+pub const BAGGAGE_WAITING_ITEMS: usize = 1 << 17;
 
 /// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
 /// `spanloom_orphans_forgotten_traces`.

@@ -71,7 +71,10 @@ impl Drop for Shared {
 
 /// The receipts of all requests that a batch holds parts of. Nearly always one.
 #[derive(Clone, Default)]
-pub struct Receipts(SmallVec<[Receipt; 1]>);
+pub struct Receipts {
+    open: SmallVec<[Receipt; 1]>,
+    custody: bool,
+}
 
 impl Receipts {
     /// No one waits, as for telemetry of our own.
@@ -80,20 +83,33 @@ impl Receipts {
     }
 
     pub fn settle(self, verdict: &Verdict) {
-        for receipt in self.0 {
+        for receipt in self.open {
             receipt.settle(verdict);
         }
     }
 
+    /// Bounded memory takes the batch over to hold it for a while: whoever waits is answered now,
+    /// since no client waits as long as a processor may hold.
+    pub fn take_custody(&mut self) {
+        let held = Receipts { open: SmallVec::new(), custody: true };
+        std::mem::replace(self, held).settle(&Verdict::Accepted);
+    }
+
+    /// Whether clients were answered for what this process alone has: nobody sends it again.
+    pub fn in_custody(&self) -> bool {
+        self.custody
+    }
+
     /// Takes over the receipts of a batch that was joined to this one.
     pub fn join(&mut self, other: Receipts) {
-        self.0.extend(other.0);
+        self.open.extend(other.open);
+        self.custody |= other.custody;
     }
 }
 
 impl From<Receipt> for Receipts {
     fn from(receipt: Receipt) -> Receipts {
-        Receipts(SmallVec::from_iter([receipt]))
+        Receipts { open: SmallVec::from_iter([receipt]), custody: false }
     }
 }
 
@@ -120,6 +136,17 @@ mod tests {
             }
             assert_eq!(answered.try_recv(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn custody_answers_and_stays_with_what_is_joined() {
+        let (answer, answered) = channel();
+        let mut held = Receipts::from(Receipt::new(move |v| answer.send(v).unwrap_or_default()));
+        held.take_custody();
+        assert_eq!(answered.try_recv(), Ok(Verdict::Accepted));
+        let mut joined = Receipts::none();
+        joined.join(held.clone());
+        assert!(held.in_custody() && joined.in_custody() && !Receipts::none().in_custody());
     }
 
     #[test]

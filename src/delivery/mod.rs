@@ -68,7 +68,7 @@ impl Delivery {
             return batch.settle(&Verdict::Accepted);
         }
         let sender = &self.sender;
-        let Some(room) = sender.queue.admit(&batch).await else {
+        let Some(room) = sender.queue.admit(&batch, &sender.stop).await else {
             return sender.overflowed(batch);
         };
         let mut parcels = sender.limit.parcels(batch, room);

@@ -69,8 +69,9 @@ impl Queue {
     }
 
     /// Waits for room for `batch`; `None` if there is none in time. A batch that is larger than
-    /// the queue fits when the queue is empty.
-    pub async fn admit(&self, batch: &Batch) -> Option<Room> {
+    /// the queue fits when the queue is empty. What is in custody has no other home and waits until
+    /// `stop` is cancelled; meanwhile those who bring more are told to come back.
+    pub async fn admit(&self, batch: &Batch, stop: &CancellationToken) -> Option<Room> {
         let units = match self.sizer {
             Sizer::Requests => 1,
             Sizer::Items => batch.items(),
@@ -83,9 +84,16 @@ impl Queue {
             let bytes = acquire(&self.bytes, bytes.min(self.capacity)).await?;
             Some([size, bytes])
         };
-        let permits = match self.block {
-            true => room.await?,
-            false => tokio::time::timeout(patience(batch), room).await.ok()??,
+        let permits = if self.block {
+            room.await?
+        } else if batch.receipts.in_custody() {
+            tokio::select! {
+                biased;
+                room = room => room?,
+                () = stop.cancelled() => return None,
+            }
+        } else {
+            tokio::time::timeout(patience(batch), room).await.ok()??
         };
         let held = |gauge: &Gauge, n: usize| {
             let n = i64::try_from(n).unwrap_or(i64::MAX);

@@ -263,6 +263,29 @@ async fn with_block_on_overflow_clients_wait_for_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_in_custody_waits_for_room_until_the_shutdown() {
+    let fake = Fake::slow(Duration::from_secs(10), |_, _| taken());
+    let bench = Bench::new(fake, "sending_queue: {queue_size: 1, num_consumers: 1}");
+    let before = clock::now();
+    let held = || {
+        let mut held = batch(1, 1);
+        held.receipts.take_custody();
+        held
+    };
+    for _ in 0..3 {
+        bench.delivery.offer(held()).await;
+    }
+    bench.counts("otelcol_exporter_enqueue_failed_spans", 0);
+    assert_eq!(clock::now().since(before), Duration::from_secs(20));
+    let late = bench.delivery.offer(held());
+    tokio::pin!(late);
+    assert!(tokio::time::timeout(Duration::from_secs(5), &mut late).await.is_err());
+    bench.stop.cancel();
+    late.await;
+    bench.counts("otelcol_exporter_enqueue_failed_spans", 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backend_that_is_down_and_comes_back_gets_everything() {
     let fake = Fake::new(|n, _| if n < 5 { retry(None) } else { taken() });
     let bench = Bench::new(fake.clone(), "");

@@ -88,15 +88,27 @@ impl Graph {
         for receiver in self.receivers {
             receiver.done.await;
         }
-        let highest = self.pipelines.iter().map(|stage| stage.height).max().unwrap_or_default();
-        for height in (0..=highest).rev() {
-            let stages = || self.pipelines.iter().filter(|stage| stage.height == height);
-            stages().for_each(|stage| stage.entry.close());
-            for stage in self.pipelines.iter_mut().filter(|stage| stage.height == height) {
-                if let Some(task) = stage.task.take() {
-                    let _ = task.await;
+        let ended = async {
+            let highest = self.pipelines.iter().map(|stage| stage.height).max().unwrap_or_default();
+            for height in (0..=highest).rev() {
+                let stages = || self.pipelines.iter().filter(|stage| stage.height == height);
+                stages().for_each(|stage| stage.entry.close());
+                for stage in self.pipelines.iter_mut().filter(|stage| stage.height == height) {
+                    if let Some(task) = stage.task.take() {
+                        let _ = task.await;
+                    }
                 }
             }
+        };
+        // What a pipeline's task still holds waits for room in the queues, but not for ever.
+        let patience = async {
+            tokio::time::sleep(limits::DRAIN_TIME).await;
+            self.stop_waiting.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = ended => {}
+            () = patience => {}
         }
         self.stop_waiting.cancel();
         let mut draining = JoinSet::new();

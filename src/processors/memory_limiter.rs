@@ -14,10 +14,10 @@
 //!    queues, between attempts. Each batch counts 1 KiB more for what surrounds it. For the count
 //!    to be true, bodies are copied out of the buffers of their connections.
 //! 3. **Refusing happens at the door**: the receivers ask this limit at the headers of a request
-//!    and with every piece of its body, before memory grows, and nobody waits for it. None begins
-//!    in the last eighth, so that those that have begun are seldom refused half read. The answer
-//!    is UNAVAILABLE with RetryInfo, or 503 with Retry-After. A request that could never fit is
-//!    told so: RESOURCE_EXHAUSTED without RetryInfo, or 413.
+//!    and with every piece of its body, before memory grows, and nobody waits for it. Up to
+//!    an eighth is left to what those that have begun still announce, so that they are seldom
+//!    refused half read. The answer is UNAVAILABLE with RetryInfo, or 503 with Retry-After. A
+//!    request that could never fit is told so: RESOURCE_EXHAUSTED without RetryInfo, or 413.
 //! 4. **The spike limit** is room for what does not count: bytes that connections hold unread
 //!    (their windows shrink so that two hundred fit), the copy that an edit makes of a batch, the
 //!    compressed copies of requests under way, and what the allocator has not given back yet. A

@@ -35,11 +35,13 @@ mod sensitive;
 mod span;
 #[cfg(test)]
 mod tests;
+mod trace_window;
 mod walk;
 
 /// All processors, in reading order.
 pub const LIST: &[Kind] = &[
     sensitive::KIND,
+    trace_window::KIND,
     baggage::KIND,
     orphans::KIND,
     filter::KIND,

@@ -1,27 +1,45 @@
 //! `baggage`: what an entry point knows of its request stands on the spans behind it.
 //!
-//! W3C baggage is read where it was captured on a span or log record: the attributes `baggage`,
-//! `http.request.header.baggage`, `rpc.request.metadata.baggage` (also with `rpc.grpc.`) and
-//! `messaging.header.baggage`, a text or an array of texts. The values of the keys in the
-//! allow-list become attributes of that item, and of every other item of the same trace that is
-//! in the same batch or comes later. An attribute of a listed name (`user.id`, or
-//! `baggage.user.id`) that the application set itself is a value of the trace in the same way.
+//! Values come from these sources, in the configured order; the first that has one wins:
+//!
+//! - `attributes`: those of a listed key (`user.id`), of the key behind the prefixes that baggage
+//!   processors write (`baggage.user.id`, `traceloop.association.properties.`,
+//!   `ai.telemetry.metadata.`), and of the names that frameworks have for it (`langfuse.user.id`);
+//! - `baggage`: W3C baggage where it was captured, in `baggage`, `http.request.header.baggage`,
+//!   `rpc.request.metadata.baggage` (also with `rpc.grpc.`) and `messaging.header.baggage`, a text
+//!   or an array of texts;
+//! - `resource`: the same attributes on the resource, for what has no value of its own or from
+//!   above. Off unless listed: a resource is a process, and a process serves many.
+//!
+//! Who inherits is the `scope`:
+//!
+//! - `descendants`: spans below the one that carries the value, across services, from the nearest
+//!   above; two users in two subtrees of a trace stay apart. Log records name no parent: they get
+//!   what records of the same span carry.
+//! - `trace`: all of the trace; the first value of a key is the trace's.
+//!
+//! What is inherited is what is known. Behind `trace_window` that is the whole trace. Without it
+//! a span that leaves before its parent came gets nothing, and nothing is guessed: what is
+//! remembered are the values of spans that passed, and the root's, which all other spans are below
+//! if the trace has one root only. The same goes for late spans behind a window.
 //!
 //! - An attribute that is there is never changed.
-//! - The first value of a key is the trace's; an item with baggage of its own gets its own.
-//! - Baggage comes from outside: values are bounded in length, keys are chosen here, the memory
-//!   is bounded in traces, bytes and time, and everything refused is counted.
+//! - Baggage comes from outside: values are bounded in length and in number, keys are chosen here,
+//!   the memory is bounded in traces, spans, bytes and time, and everything refused is counted.
+//!   What `sensitive` took out before is not seen here.
 //!
-//! Absent here: spans that left before the value came (spans end child-first, so that takes a
-//! window that holds traces), subtrees with values of their own, and a memory shared between
-//! pipelines: the logs of a trace get what other log records of it carry.
+//! Absent here: metadata of OTLP requests (SDKs batch spans of many users into one, so it can
+//! only name a tenant), and a memory shared between pipelines and replicas: all spans of a trace
+//! must come to one replica.
 
+mod reading;
+mod tree;
 mod values;
 mod w3c;
 
 use super::inspect::{Inspector, Item};
-use super::memory::{Bounds, Gauges, Memory, trace_key};
-use super::names::{Names, Pattern};
+use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
+use super::names::Pattern;
 use super::{Built, Kind, Setup};
 use crate::batch::Signal;
 use crate::config::catalog::Class;
@@ -29,14 +47,13 @@ use crate::config::{Component, Key, Problems, Section};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{any_value, log_record, span};
-use crate::otlp::view::{self, AnyValue, Attribute};
-use crate::otlp::wire::{Field, Message, put_varint_field};
-use crate::otlp::write::{put_attribute, put_text_value};
+use crate::otlp::fields::{log_record, resource, span};
+use crate::otlp::view::{self, ResourceGroup};
+use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
-use smallvec::SmallVec;
-use values::Values;
-use w3c::{Member, Rejected};
+use reading::{Carried, Reader, Role, Source, target};
+use std::sync::Arc;
+use tree::{Known, Node, Scope, Set, State, Tree};
 
 /// The identifiers that telemetry is searched by; none of them is content.
 const DEFAULT_KEYS: &[&str] = &[
@@ -51,25 +68,52 @@ const DEFAULT_KEYS: &[&str] = &[
 
 const KEYS: &[Key] = &[
     Key::list_of_text("keys", DEFAULT_KEYS, "the baggage keys that become attributes"),
-    Key::text("prefix", "", "what stands before a key in the attribute's name"),
+    Key::map_of_text("targets", "the attribute of a key, if it is not the key itself"),
+    Key::text("prefix", "", "what stands before the attribute's name"),
+    Key::list_of_text(
+        "sources",
+        &["attributes", "baggage"],
+        "where values come from, the first wins: attributes, baggage, resource",
+    ),
+    Key::choice("scope", &["descendants", "trace"], "descendants", "who inherits a value"),
+    Key::bool("overwrite", false, "must be false: an attribute that is there is never changed"),
     Key::int(
         "max_value_bytes",
         limits::BAGGAGE_VALUE_BYTES,
         1..=1 << 16,
         "longest value that is promoted, in bytes",
     ),
+    Key::int(
+        "limit_values",
+        limits::BAGGAGE_VALUES,
+        1..=1 << 28,
+        "different values that are promoted within `ttl`",
+    ),
     Key::bool("plus_as_space", false, "read + in values as a space, as some SDKs write it"),
     Key::int("limit_traces", limits::BAGGAGE_TRACES, 1..=1 << 24, "traces that are remembered"),
     Key::size_mib("limit_mib", limits::BAGGAGE_MIB, "memory for their values, in MiB"),
     Key::duration("ttl", limits::TRACE_TTL, "how long a silent trace is remembered"),
+    Key::unsupported(
+        "include_metadata",
+        "request metadata does not travel with spans here; set the tenant in the resource and list \
+         `resource` in `sources`",
+    ),
 ];
 
 const SAMPLE: &str = "\
 # the baggage keys that become attributes
 keys: [user.id, session.id, enduser.id, enduser.pseudo.id, gen_ai.conversation.id, tenant]
-# stands before a key in the attribute's name
+# the attribute of a key, if it is not the key itself, and what stands before its name
+targets: {tenant: tenant.id}
 prefix: \"\"
+# where values come from, the first wins; also: resource
+sources: [attributes, baggage]
+# who inherits: descendants of the span that carries the value, or all of the trace
+scope: descendants
+overwrite: false
 max_value_bytes: 256
+# different values that are promoted within ttl
+limit_values: 500000
 # read + in values as a space, as some SDKs write it
 plus_as_space: false
 # the memory of values by trace
@@ -104,65 +148,42 @@ fn check(section: &Section, problems: &mut Problems) {
             section.error(problems, "keys", format!("lists {key:?}; list each key once"));
         }
     }
-}
-
-/// Attributes that hold baggage as it was sent.
-const SOURCES: &[&str] = &[
-    "baggage",
-    "http.request.header.baggage",
-    "rpc.request.metadata.baggage",
-    "rpc.grpc.request.metadata.baggage",
-    "messaging.header.baggage",
-];
-
-/// What an attribute key stands for; keys of the allow-list by number.
-#[derive(Clone, Copy)]
-enum Role {
-    /// Holds baggage.
-    Source,
-    /// Is where a key is promoted to.
-    Target(u8),
-    /// Is a value of a key under another name.
-    Value(u8),
-}
-
-/// An item that waits for the values of its trace.
-struct Waiting {
-    trace: Option<u128>,
-    /// Where it starts in the request.
-    start: usize,
-    /// The keys that it has.
-    present: u32,
-}
-
-impl Waiting {
-    /// The place of an appendix to it.
-    fn start(&self) -> Message<'static> {
-        Message { bytes: &[], start: self.start }
+    for (key, name) in section.map("targets") {
+        if !keys.contains(key) {
+            section.error(
+                problems,
+                "targets",
+                format!("names {key:?}, which `keys` does not list"),
+            );
+        }
+        if target(section, key).is_empty() {
+            section.error(
+                problems,
+                "targets",
+                format!("gives {key:?} the name {name:?}; give one"),
+            );
+        }
+    }
+    for name in section.list("sources").iter().filter(|name| Source::named(name).is_none()) {
+        let known = Source::NAMES.map(|(name, _)| name).join(", ");
+        section.error(problems, "sources", format!("lists {name:?}; the sources are {known}"));
+    }
+    if section.bool("overwrite") {
+        let text = "must be false: values from outside do not replace what an application wrote";
+        section.error(problems, "overwrite", text);
     }
 }
 
-/// Attributes of an item that carry values.
-type Carried<'a> = SmallVec<[(Role, Field<'a>); 4]>;
-
 /// The processor.
 struct Baggage {
-    roles: Names<Role>,
-    /// The number of a baggage key.
-    keys: Names<u8>,
-    /// The attribute of each key, by number.
-    targets: Vec<String>,
-    max_value_bytes: usize,
-    plus_as_space: bool,
-    /// The number of the items' field with attributes.
-    attributes: u32,
-    memory: Memory<Values>,
-    waiting: Vec<Waiting>,
-    /// A value on its way.
-    value: Vec<u8>,
+    reader: Reader,
+    memory: Memory<Known>,
+    tree: Tree,
+    nodes: Vec<Node>,
+    /// Where the resource of the last item stands, and what it carries.
+    resource: (usize, Set),
     promoted: usize,
-    rejected: Rejected,
-    too_long: usize,
+    beyond: usize,
     counters: Counters,
 }
 
@@ -171,154 +192,99 @@ struct Counters {
     malformed: Counter,
     beyond: Counter,
     too_long: Counter,
+    distinct: Counter,
 }
 
 impl Baggage {
     fn new(section: &Section, setup: &Setup<'_>) -> Baggage {
-        let keys = section.list("keys").iter().take(limits::BAGGAGE_KEYS);
-        let numbered: Vec<(u8, &String)> = (0..).zip(keys).collect();
-        let target = |key: &str| format!("{}{key}", section.text("prefix"));
-        let mut roles: Vec<_> =
-            SOURCES.iter().map(|name| (Pattern::exact(name), Role::Source)).collect();
-        for &(n, key) in &numbered {
-            roles.push((Pattern::exact(&target(key)), Role::Target(n)));
-        }
-        for &(n, key) in &numbered {
-            roles.push((Pattern::exact(key), Role::Value(n)));
-            roles.push((Pattern::exact(&format!("baggage.{key}")), Role::Value(n)));
-        }
+        let attributes = match setup.signal {
+            Signal::Logs => log_record::ATTRIBUTES,
+            _ => span::ATTRIBUTES,
+        };
+        let scope = match (section.text("scope"), setup.signal) {
+            ("trace", _) => Scope::Trace,
+            (_, Signal::Logs) => Scope::SameSpan,
+            _ => Scope::Descendants,
+        };
         Baggage {
-            roles: Names::new(roles),
-            keys: Names::new(numbered.iter().map(|&(n, key)| (Pattern::exact(key), n))),
-            targets: numbered.iter().map(|(_, key)| target(key)).collect(),
-            max_value_bytes: section.count("max_value_bytes"),
-            plus_as_space: section.bool("plus_as_space"),
-            attributes: match setup.signal {
-                Signal::Logs => log_record::ATTRIBUTES,
-                _ => span::ATTRIBUTES,
-            },
+            reader: Reader::new(section, attributes),
             memory: memory(section, setup),
-            waiting: vec![],
-            value: vec![],
+            tree: Tree::new(scope),
+            nodes: vec![],
+            resource: (usize::MAX, None),
             promoted: 0,
-            rejected: Rejected::default(),
-            too_long: 0,
+            beyond: 0,
             counters: Counters::new(setup),
         }
     }
 
-    /// Learns from an item that carries values.
-    fn carrier(
-        &mut self,
-        item: &mut Waiting,
-        carried: &Carried<'_>,
-        now: Moment,
-        edits: &mut Edits,
-    ) {
-        let mut members: SmallVec<[(u8, Member<'_>); 8]> = SmallVec::new();
-        for (role, field) in carried {
-            let value = Attribute::of(*field).map_or(AnyValue::Empty, |attribute| attribute.value);
-            match (role, value) {
-                (Role::Source, AnyValue::Text(text)) => self.read(text, &mut members),
-                (Role::Source, AnyValue::Array(array)) => {
-                    let texts = view::values(array).take(limits::BAGGAGE_MEMBERS);
-                    texts.filter_map(AnyValue::as_text).for_each(|t| self.read(t, &mut members));
-                }
-                (Role::Target(key) | Role::Value(key), value) if self.encode(value) => {
-                    self.offer(item, *key, now, edits);
-                }
-                _ => {}
-            }
+    /// What the resource of `group` carries.
+    fn resource(&mut self, group: Message<'_>) -> Set {
+        if !self.reader.reads_resources() {
+            return None;
         }
-        for (key, member) in members {
-            let mut text = vec![];
-            if !member.decode(self.plus_as_space, &mut text) {
-                self.rejected.malformed += 1;
-            } else if self.encode(AnyValue::Text(&text)) {
-                self.offer(item, key, now, edits);
-            }
+        if self.resource.0 != group.start {
+            let fields = ResourceGroup(group).resource().into_iter().flat_map(Message::fields);
+            let fields = fields.filter(|field| field.number == resource::ATTRIBUTES);
+            self.resource = (group.start, set(self.reader.resource(fields)));
         }
+        self.resource.1.clone()
     }
 
-    /// Collects the members with listed keys; the last of each key counts.
-    fn read<'a>(&mut self, text: &'a [u8], members: &mut SmallVec<[(u8, Member<'a>); 8]>) {
-        for member in w3c::members(text, &mut self.rejected) {
-            if let Some(key) = self.keys.find(member.key) {
-                match members.iter_mut().find(|(k, _)| *k == key) {
-                    Some(earlier) => earlier.1 = member,
-                    None => members.push((key, member)),
-                }
-            }
-        }
-    }
-
-    /// Takes a value at hand; false if it is no identifier or too long for one.
-    fn encode(&mut self, value: AnyValue<'_>) -> bool {
-        self.value.clear();
-        match value {
-            AnyValue::Text(text) if text.len() > self.max_value_bytes => {
-                self.too_long += 1;
-                return false;
-            }
-            AnyValue::Text(text) if !text.is_empty() => put_text_value(&mut self.value, text),
-            AnyValue::Int(n) => put_varint_field(&mut self.value, any_value::INT, n as u64),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Offers the value at hand to the trace. If the trace has another one, the item gets its own
-    /// here and now; else it gets the trace's with all the others.
-    fn offer(&mut self, item: &mut Waiting, key: u8, now: Moment, edits: &mut Edits) {
-        let name = self.targets.get(usize::from(key)).map_or("", String::as_str).as_bytes();
-        let (number, value) = (self.attributes, self.value.as_slice());
-        let offer = |values: &mut Values| values.offer(key, number, name, value);
-        let same = item.trace.is_some_and(|trace| self.memory.update(trace, now, offer));
-        if same || item.present & 1 << key != 0 {
-            return;
-        }
-        if edits.new_bytes() > limits::ADDED_BYTES {
-            self.rejected.beyond += 1;
-        } else {
-            edits.append(item.start(), |out| put_attribute(out, number, name, value));
-            self.promoted += 1;
-            item.present |= 1 << key;
-        }
-    }
-
-    /// Gives the waiting items what their traces have.
+    /// Gives all items what they are to have.
     fn promote(&mut self, now: Moment, edits: &mut Edits) {
-        if self.memory.is_empty() {
-            return self.waiting.clear();
-        }
-        for run in self.waiting.chunk_by(|a, b| a.trace == b.trace) {
-            let trace = run.first().and_then(|item| item.trace);
-            let Some(values) = trace.and_then(|trace| self.memory.get(trace, now)) else {
-                continue;
-            };
-            for item in run {
-                let missing = values.mask() & !item.present;
-                if edits.new_bytes() > limits::ADDED_BYTES {
-                    self.rejected.beyond += missing.count_ones() as usize;
-                } else if missing != 0 {
-                    edits.append(item.start(), |out| values.put(item.present, out));
-                    self.promoted += missing.count_ones() as usize;
-                }
+        let mut nodes = std::mem::take(&mut self.nodes);
+        nodes.sort_by_key(|node| node.trace);
+        for run in nodes.chunk_by_mut(|a, b| a.trace == b.trace) {
+            let trace = run.first().map_or(0, |node| node.trace);
+            if trace == 0 {
+                self.tree.alone(run);
+            } else {
+                self.inherit(trace, run, now);
             }
+            run.iter().for_each(|node| self.put(node, edits));
         }
-        self.waiting.clear();
+        nodes.clear();
+        self.nodes = nodes;
+    }
+
+    /// Finds what the items of `trace` inherit, and remembers it.
+    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
+        let known = if self.memory.is_empty() { None } else { self.memory.get(trace, now) };
+        let Some(lesson) = self.tree.resolve(run, known) else { return };
+        let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
+        let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
+        self.beyond += self.memory.update(trace, now, teach);
+    }
+
+    fn put(&mut self, node: &Node, edits: &mut Edits) {
+        let Some(set) = &node.set else { return };
+        let missing = (set.mask() & !node.present).count_ones() as usize;
+        if edits.new_bytes() > limits::ADDED_BYTES {
+            self.beyond += missing;
+        } else if missing > 0 {
+            let start = Message { bytes: &[], start: node.start };
+            edits.append(start, |out| set.put(node.present, out));
+            self.promoted += missing;
+        }
     }
 
     fn count(&mut self) {
         self.counters.promoted.add(std::mem::take(&mut self.promoted));
-        let rejected = std::mem::take(&mut self.rejected);
-        self.counters.malformed.add(rejected.malformed);
-        self.counters.beyond.add(rejected.beyond);
-        self.counters.too_long.add(std::mem::take(&mut self.too_long));
+        let refused = std::mem::take(&mut self.reader.refused);
+        self.counters.malformed.add(refused.members.malformed);
+        self.counters.beyond.add(refused.members.beyond + std::mem::take(&mut self.beyond));
+        self.counters.too_long.add(refused.too_long);
+        self.counters.distinct.add(refused.distinct);
     }
 }
 
-fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Values> {
+/// `values`, if there are any.
+fn set(values: values::Values) -> Set {
+    (values.mask() != 0).then(|| Arc::new(values))
+}
+
+fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Known> {
     let forgotten = |cause| {
         let help = "Traces whose baggage was forgotten, by cause.";
         setup.counter("spanloom_baggage_forgotten_traces", help, &[("cause", cause)])
@@ -333,7 +299,7 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Values> {
         bytes: section.bytes("limit_mib") as usize,
         ttl: section.duration("ttl"),
     };
-    Memory::new(bounds, gauges, Values::weight)
+    Memory::new(bounds, gauges, Known::weight)
 }
 
 impl Counters {
@@ -348,40 +314,48 @@ impl Counters {
             malformed: rejected("malformed"),
             beyond: rejected("beyond_limit"),
             too_long: rejected("too_long"),
+            distinct: rejected("too_many_values"),
         }
     }
 }
 
 impl Inspector for Baggage {
     fn keys(&self) -> Vec<Pattern> {
-        self.roles.patterns()
+        self.reader.roles.patterns()
     }
 
     fn begin(&mut self, now: Moment) {
         self.memory.expire(now);
+        self.reader.begin(now);
+        self.resource = (usize::MAX, None);
     }
 
     /// Reads one item, and lets it wait for what the batch holds further behind.
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
-        let trace = trace_key(item.trace_id);
-        let mut waiting = Waiting { trace, start: item.message.start, present: 0 };
-        let mut carried = Carried::new();
+        let (mut carried, mut present) = (Carried::new(), 0);
         for attribute in &item.attributes {
             let field = item.field(*attribute);
-            if let Some(role) = self.roles.find(view::key(&field)) {
-                if let Role::Target(key) = role {
-                    waiting.present |= 1 << key;
+            if let Some(role) = self.reader.roles.find(view::key(&field)) {
+                if let Role::Target(target) = role {
+                    present |= 1 << target;
                 }
                 carried.push((role, field));
             }
         }
-        if !carried.is_empty() {
-            self.carrier(&mut waiting, &carried, now, edits);
-        }
-        if trace.is_some() {
-            self.waiting.push(waiting);
-        }
-        if self.waiting.len() >= limits::BAGGAGE_WAITING_ITEMS {
+        let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };
+        let resource = self.resource(item.resource_group);
+        self.nodes.push(Node {
+            trace: trace_key(item.trace_id).unwrap_or_default(),
+            span: span_key(item.span_id).unwrap_or_default(),
+            parent: span_key(item.parent_span_id).unwrap_or_default(),
+            start: item.message.start,
+            present,
+            own,
+            resource,
+            set: None,
+            state: State::New,
+        });
+        if self.nodes.len() >= limits::BAGGAGE_WAITING_ITEMS {
             self.promote(now, edits);
         }
     }
@@ -394,3 +368,5 @@ impl Inspector for Baggage {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;

@@ -41,8 +41,9 @@ fn every_place_of_baggage_is_read() {
         r#"baggage="tenant=first,tenant=acme""#,
         r#"baggage.tenant="acme""#,
     ] {
-        let before = format!("span 1/a1 {place}\nspan 1/a2");
-        let after = format!("span 1/a1 {place} tenant=\"acme\"\nspan 1/a2 tenant=\"acme\"");
+        let child = "span 1/a2 parent=a1";
+        let before = format!("span 1/a1 {place}\n{child}");
+        let after = format!("span 1/a1 {place} tenant=\"acme\"\n{child} tenant=\"acme\"");
         check("baggage", "{}", &before, &after);
     }
 }
@@ -56,20 +57,23 @@ fn values_are_remembered_for_later_batches() {
     );
     let known = "user.id=\"alice\" gen_ai.conversation.id=\"c\" session.id=7";
     bench.wait(50);
-    bench.check("span 1/a2\nspan 2/b1", &format!("span 1/a2 {known}\nspan 2/b1"));
+    let span = "span 1/a2 parent=a1";
+    bench.check(&format!("{span}\nspan 2/b1"), &format!("{span} {known}\nspan 2/b1"));
     bench.wait(50);
-    bench.check("span 1/a3", &format!("span 1/a3 {known}"));
+    let span = "span 1/a3 parent=unseen";
+    let span = span.replace("unseen", "99");
+    bench.check(&span, &format!("{span} {known}"));
     bench.wait(70);
-    bench.check_untouched("span 1/a4");
+    bench.check_untouched("span 1/a4 parent=a1");
     assert_eq!(bench.metric("spanloom_baggage_forgotten_traces", "cause=\"expired\""), 1);
     assert_eq!(bench.metric("spanloom_baggage_promoted_attributes", ""), 6);
 }
 
 #[test]
-fn the_first_value_is_the_traces_and_an_item_keeps_its_own() {
+fn in_the_scope_of_a_trace_the_first_value_is_the_traces_and_an_item_keeps_its_own() {
     check(
         "baggage",
-        "{}",
+        "{scope: trace}",
         r#"
 span 1/a1 baggage="tenant=one"
 span 1/a2 baggage="tenant=two"
@@ -98,15 +102,20 @@ fn keys_and_prefix_are_configurable() {
     check(
         "baggage",
         "{keys: [team, user.id], prefix: b., plus_as_space: true}",
-        "span 1/a1 baggage=\"team=a+b,tenant=t\" user.id=\"u\"\nspan 1/a2 b.team=\"own\"",
+        "span 1/a1 baggage=\"team=a+b,tenant=t\" user.id=\"u\"\nspan 1/a2 parent=a1 b.team=\"own\"",
         "span 1/a1 baggage=\"team=a+b,tenant=t\" user.id=\"u\" b.user.id=\"u\" b.team=\"a b\"
-span 1/a2 b.team=\"own\" b.user.id=\"u\"",
+span 1/a2 parent=a1 b.team=\"own\" b.user.id=\"u\"",
     );
     let many: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
     for (yaml, problem) in [
         ("keys: [a, a]".to_owned(), "list each key once"),
         ("keys: [\"\"]".to_owned(), "list each key once"),
         (format!("keys: [{}]", many.join(",")), "at most 32"),
+        ("{keys: [a], targets: {b: c}}".to_owned(), "which `keys` does not list"),
+        ("{keys: [a], targets: {a: \"\"}}".to_owned(), "give one"),
+        ("sources: [headers]".to_owned(), "the sources are attributes, baggage, resource"),
+        ("overwrite: true".to_owned(), "must be false"),
+        ("include_metadata: true".to_owned(), "set the tenant in the resource"),
     ] {
         let found = section("baggage", &yaml).map(|_| ()).expect_err("it is wrong");
         assert!(found.contains(problem), "{yaml}: {found}");
@@ -133,8 +142,8 @@ fn the_memory_is_bounded_and_forgets_the_oldest() {
         let text = format!("span {trace:x}/a1 baggage=\"user.id=u{trace}\"");
         bench.check(&text, &format!("{text} user.id=\"u{trace}\""));
     }
-    bench.check_untouched("span 1/a2");
-    bench.check("span 3e8/a2", "span 3e8/a2 user.id=\"u1000\"");
+    bench.check_untouched("span 1/a2 parent=a1");
+    bench.check("span 3e8/a2 parent=a1", "span 3e8/a2 parent=a1 user.id=\"u1000\"");
     assert_eq!(bench.metric("spanloom_baggage_forgotten_traces", "cause=\"evicted\""), 990);
     assert_eq!(bench.metric("spanloom_baggage_traces", ""), 10);
 }
@@ -148,7 +157,7 @@ fn what_is_added_to_one_request_is_bounded() {
     let carrier: String = keys.iter().map(|key| format!(" {key}=\"{value}\"")).collect();
     bench.pass(request(&format!("span 1/a1{carrier}")));
     let spans = 2 * (limits::ADDED_BYTES / (32 * 4000));
-    let passed = bench.pass(request(&"span 1/a2\n".repeat(spans)));
+    let passed = bench.pass(request(&"span 1/a2 parent=a1\n".repeat(spans)));
     assert!(passed.len() < limits::ADDED_BYTES + (1 << 20), "{} bytes", passed.len());
     let promoted = bench.metric("spanloom_baggage_promoted_attributes", "");
     assert_eq!(promoted + rejected(&bench, "beyond_limit"), 32 * spans as u64);
@@ -161,6 +170,128 @@ fn log_records_get_what_records_of_their_trace_carry() {
         "log 1/a1 info \"a\"\nlog 1/a1 info \"b\" user.id=\"u\"\nlog -/- info \"c\"",
         "log 1/a1 info \"a\" user.id=\"u\"\nlog 1/a1 info \"b\" user.id=\"u\"\nlog -/- info \"c\"",
     );
+}
+
+#[test]
+fn values_go_down_and_stay_in_their_subtree() {
+    check(
+        "baggage",
+        "{}",
+        r#"
+span 1/a4 parent=a3
+span 1/b2 parent=b1
+span 1/a3 parent=a1
+span 1/a1 parent=c1 user.id="alice"
+span 1/b1 parent=c1 baggage="user.id=bob"
+span 1/c1
+span 1/d1 parent=ff
+"#,
+        r#"
+span 1/a4 parent=a3 user.id="alice"
+span 1/b2 parent=b1 user.id="bob"
+span 1/a3 parent=a1 user.id="alice"
+span 1/a1 parent=c1 user.id="alice"
+span 1/b1 parent=c1 baggage="user.id=bob" user.id="bob"
+span 1/c1
+span 1/d1 parent=ff
+"#,
+    );
+}
+
+#[test]
+fn without_a_window_nothing_is_guessed() {
+    let mut bench = Bench::new(Signal::Traces, "baggage", "{}");
+    bench.check_untouched("span 1/a2 parent=a1");
+    bench.check("span 1/a1 parent=c1 user.id=\"u\"", "span 1/a1 parent=c1 user.id=\"u\"");
+    bench.check_untouched("span 1/a4 parent=a3");
+    bench.check("span 1/a3 parent=a1", "span 1/a3 parent=a1 user.id=\"u\"");
+    bench.check("span 1/a5 parent=a3", "span 1/a5 parent=a3 user.id=\"u\"");
+    bench.check("span 1/c1 tenant=\"t\"", "span 1/c1 tenant=\"t\"");
+    // All are below the only root; of two roots nobody knows which.
+    bench.check("span 1/a6 parent=ff", "span 1/a6 parent=ff tenant=\"t\"");
+    bench.check_untouched("span 1/c2");
+    bench.check_untouched("span 1/a7 parent=fe");
+}
+
+#[test]
+fn circles_and_repeated_ids_do_no_harm() {
+    check(
+        "baggage",
+        "{}",
+        "span 1/a1 parent=a2\nspan 1/a2 parent=a1\nspan 1/a3 parent=a3 user.id=\"u\"
+span 1/a4 parent=a3
+span 1/a5 parent=a6\nspan 1/a5 parent=a6 user.id=\"v\"\nspan 1/a7 parent=a5",
+        "span 1/a1 parent=a2\nspan 1/a2 parent=a1\nspan 1/a3 parent=a3 user.id=\"u\"
+span 1/a4 parent=a3 user.id=\"u\"
+span 1/a5 parent=a6\nspan 1/a5 parent=a6 user.id=\"v\"\nspan 1/a7 parent=a5 user.id=\"v\"",
+    );
+}
+
+#[test]
+fn the_dialects_of_frameworks_are_read() {
+    for (place, attribute) in [
+        (r#"langfuse.user.id="u""#, "user.id"),
+        (r#"langfuse_session_id="u""#, "session.id"),
+        (r#"traceloop.association.properties.user_id="u""#, "user.id"),
+        (r#"traceloop.association.properties.tenant="u""#, "tenant"),
+        (r#"ai.telemetry.metadata.sessionId="u""#, "session.id"),
+        (r#"gcp.vertex.agent.session_id="u""#, "session.id"),
+        (r#"langsmith.metadata.thread_id="u""#, "gen_ai.conversation.id"),
+        (r#"baggage="langfuse_user_id=u""#, "user.id"),
+    ] {
+        let line = format!("span 1/a1 {place}");
+        check("baggage", "{}", &line, &format!("{line} {attribute}=\"u\""));
+    }
+}
+
+#[test]
+fn the_first_source_that_has_a_value_wins_and_resources_come_last() {
+    let line = "span 1/a1 baggage=\"user.id=b\" langfuse.user.id=\"a\"";
+    check("baggage", "{}", line, &format!("{line} user.id=\"a\""));
+    check("baggage", "{sources: [baggage]}", line, &format!("{line} user.id=\"b\""));
+    let yaml = "{sources: [baggage, attributes], targets: {user.id: app.user}}";
+    check("baggage", yaml, line, &format!("{line} app.user=\"b\""));
+    let resource = "resource user.id=\"r\"\nscope -\n";
+    let other = "resource -\nscope -\n";
+    check(
+        "baggage",
+        "{sources: [baggage, resource]}",
+        &format!(
+            "{resource}{line}\nspan 1/a2 parent=a1\nspan 1/a3 parent=ff\n{other}span 1/a4 parent=a3"
+        ),
+        &format!(
+            "{resource}{line} user.id=\"b\"\nspan 1/a2 parent=a1 user.id=\"b\"\n\
+             span 1/a3 parent=ff user.id=\"b\"\n{other}span 1/a4 parent=a3 user.id=\"b\""
+        ),
+    );
+    check(
+        "baggage",
+        "{sources: [resource]}",
+        &format!("{resource}span 1/a3 parent=ff\n{other}span 1/a4 parent=a3"),
+        &format!(
+            "{resource}span 1/a3 parent=ff user.id=\"r\"\n{other}span 1/a4 parent=a3 user.id=\"r\""
+        ),
+    );
+}
+
+#[test]
+fn two_keys_may_become_one_attribute() {
+    let yaml = "{keys: [uid, userId], targets: {uid: user.id, userId: user.id}}";
+    let line = "span 1/a1 baggage=\"userId=u\"";
+    check("baggage", yaml, line, &format!("{line} user.id=\"u\""));
+}
+
+#[test]
+fn different_values_are_bounded_for_a_time() {
+    let mut bench = Bench::new(Signal::Traces, "baggage", "{limit_values: 3, ttl: 60s}");
+    let line = |n: usize| format!("span {n:x}/a1 baggage=\"user.id=u{n}\"");
+    for n in 1..=10 {
+        let promoted = if n <= 3 { format!(" user.id=\"u{n}\"") } else { String::new() };
+        bench.check(&line(n), &(line(n) + &promoted));
+    }
+    assert_eq!(rejected(&bench, "too_many_values"), 7);
+    bench.wait(60);
+    bench.check(&line(11), &(line(11) + " user.id=\"u11\""));
 }
 
 proptest! {

@@ -1,25 +1,23 @@
-//! The values of one trace, encoded as the attributes that spans get.
+//! Values of one request, encoded as the attributes that spans get.
 
 use crate::otlp::write::put_attribute;
 use smallvec::SmallVec;
 
-/// Values by key number, each once.
-#[derive(Default)]
+/// Values by target number, each once.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Values {
-    /// Bit `k` is set if key `k` has a value.
+    /// Bit `k` is set if target `k` has a value.
     mask: u32,
     /// The encoded attributes, one behind the other.
     encoded: Vec<u8>,
     ends: SmallVec<[End; 4]>,
 }
 
-/// Where the attribute of a key ends, and its value with it.
-#[derive(Clone, Copy)]
+/// Where the attribute of a target ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct End {
-    key: u8,
+    target: u8,
     at: u32,
-    /// Bytes of the encoded value.
-    value: u32,
 }
 
 impl Values {
@@ -29,40 +27,51 @@ impl Values {
         self.encoded.capacity() + spilled
     }
 
-    /// The keys that have values, as bits.
+    /// The targets that have values, as bits.
     pub fn mask(&self) -> u32 {
         self.mask
     }
 
-    /// Gives `key` a value if it has none: an attribute `name` in field `number` with the encoded
-    /// `AnyValue`. False if it has another one, which stands.
-    pub fn offer(&mut self, key: u8, number: u32, name: &[u8], value: &[u8]) -> bool {
-        if self.mask & 1 << key == 0 {
+    /// Gives `target` a value if it has none: an attribute `name` in field `number` with the
+    /// encoded `AnyValue`.
+    pub fn offer(&mut self, target: u8, number: u32, name: &[u8], value: &[u8]) {
+        if self.mask & 1 << target == 0 {
             put_attribute(&mut self.encoded, number, name, value);
-            let (at, value) = (self.encoded.len() as u32, value.len() as u32);
-            self.ends.push(End { key, at, value });
-            self.mask |= 1 << key;
-            return true;
+            self.ended(target);
         }
-        let end = self.ends.iter().find(|end| end.key == key);
-        end.is_some_and(|end| {
-            let known = (end.at - end.value) as usize..end.at as usize;
-            self.encoded.get(known) == Some(value)
-        })
     }
 
-    /// Appends the attributes of all keys that `present` does not have.
+    /// Takes the values of `other` for the targets that have none.
+    pub fn add(&mut self, other: &Values) {
+        for (target, attribute) in other.attributes() {
+            if self.mask & 1 << target == 0 {
+                self.encoded.extend_from_slice(attribute);
+                self.ended(target);
+            }
+        }
+    }
+
+    /// Appends the attributes of all targets that `present` does not have.
     pub fn put(&self, present: u32, out: &mut Vec<u8>) {
         if self.mask & present == 0 {
             return out.extend_from_slice(&self.encoded);
         }
-        let mut from = 0;
-        for end in &self.ends {
-            let part = from..end.at as usize;
-            if present & 1 << end.key == 0 {
-                out.extend_from_slice(self.encoded.get(part).unwrap_or_default());
+        for (target, attribute) in self.attributes() {
+            if present & 1 << target == 0 {
+                out.extend_from_slice(attribute);
             }
-            from = end.at as usize;
         }
+    }
+
+    fn ended(&mut self, target: u8) {
+        self.ends.push(End { target, at: self.encoded.len() as u32 });
+        self.mask |= 1 << target;
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end.at as usize));
+        self.ends.iter().zip(starts).map(|(end, start)| {
+            (end.target, self.encoded.get(start..end.at as usize).unwrap_or_default())
+        })
     }
 }

@@ -72,7 +72,8 @@ impl<'a> Reader<'a> {
                 return Err(too_long());
             }
             if pieces.len() == 0 {
-                self.intake.open(self.signal, announced.unwrap_or(received))?;
+                let announced = announced.unwrap_or(received);
+                self.intake.begin(self.signal, &mut self.room, announced)?;
             }
             let space = space(limited, received, announced);
             self.room_for(if limited { space } else { received }).await?;

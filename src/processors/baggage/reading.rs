@@ -1,0 +1,317 @@
+//! What an item says of its request: which attributes hold values, and under which key.
+
+use super::values::Values;
+use super::w3c::{self, Member, Rejected};
+use crate::config::Section;
+use crate::limits;
+use crate::moment::Moment;
+use crate::otlp::fields::any_value;
+use crate::otlp::view::{self, AnyValue, Attribute};
+use crate::otlp::wire::{Field, put_varint_field};
+use crate::otlp::write::put_text_value;
+use crate::processors::names::{Names, Pattern};
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+use smallvec::SmallVec;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+/// Where values come from, in the order of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Attributes that an application or its SDK set.
+    Attributes,
+    /// W3C baggage as it was captured.
+    Baggage,
+    /// Attributes of the resource, for items that have no value otherwise.
+    Resource,
+}
+
+impl Source {
+    pub const NAMES: [(&str, Source); 3] = [
+        ("attributes", Source::Attributes),
+        ("baggage", Source::Baggage),
+        ("resource", Source::Resource),
+    ];
+
+    pub fn named(name: &str) -> Option<Source> {
+        Source::NAMES.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
+    }
+}
+
+/// Attributes that hold baggage as it was sent.
+const CAPTURED: &[&str] = &[
+    "baggage",
+    "http.request.header.baggage",
+    "rpc.request.metadata.baggage",
+    "rpc.grpc.request.metadata.baggage",
+    "messaging.header.baggage",
+];
+
+/// What stands before any key when baggage processors and frameworks write it.
+const PREFIXES: &[&str] =
+    &["", "baggage.", "traceloop.association.properties.", "ai.telemetry.metadata."];
+
+/// What frameworks call a key. Langfuse's names with `_` are baggage keys too.
+const DIALECTS: &[(&str, &[&str])] = &[
+    (
+        "user.id",
+        &[
+            "langfuse.user.id",
+            "langfuse_user_id",
+            "traceloop.association.properties.user_id",
+            "ai.telemetry.metadata.userId",
+            "langsmith.metadata.user_id",
+        ],
+    ),
+    (
+        "session.id",
+        &[
+            "langfuse.session.id",
+            "langfuse_session_id",
+            "traceloop.association.properties.session_id",
+            "ai.telemetry.metadata.sessionId",
+            "langsmith.metadata.session_id",
+            "gcp.vertex.agent.session_id",
+        ],
+    ),
+    (
+        "gen_ai.conversation.id",
+        &["langsmith.metadata.conversation_id", "langsmith.metadata.thread_id"],
+    ),
+];
+
+/// What an attribute key stands for; targets by number.
+#[derive(Clone, Copy)]
+pub enum Role {
+    /// Holds baggage.
+    Captured,
+    /// Is where values are promoted to.
+    Target(u8),
+    /// Is a value under another name.
+    Value(u8),
+}
+
+/// Attributes of an item that carry values.
+pub type Carried<'a> = SmallVec<[(Role, Field<'a>); 4]>;
+
+/// What was not taken, by reason.
+#[derive(Default)]
+pub struct Refused {
+    pub members: Rejected,
+    pub too_long: usize,
+    /// Distinct values beyond the bound.
+    pub distinct: usize,
+}
+
+/// Reads values.
+pub struct Reader {
+    sources: Vec<Source>,
+    pub roles: Names<Role>,
+    /// The number of a baggage key.
+    keys: Names<u8>,
+    /// Names of the attributes, by number.
+    targets: Vec<String>,
+    /// The number of the items' field with attributes.
+    field: u32,
+    max_value_bytes: usize,
+    plus_as_space: bool,
+    distinct: Distinct,
+    pub refused: Refused,
+    /// A value on its way.
+    value: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader for items whose attributes stand in field `field`.
+    pub fn new(section: &Section, field: u32) -> Reader {
+        let mut targets: Vec<String> = vec![];
+        let mut numbered: Vec<(u8, &str)> = vec![];
+        for key in section.list("keys").iter().take(limits::BAGGAGE_KEYS) {
+            let target = target(section, key);
+            let number = targets.iter().position(|known| *known == target);
+            let number = number.unwrap_or_else(|| {
+                targets.push(target);
+                targets.len() - 1
+            });
+            numbered.push((number as u8, key));
+        }
+        let exact = |name: &str, role| (Pattern::exact(name), role);
+        let mut roles: Vec<_> = CAPTURED.iter().map(|name| exact(name, Role::Captured)).collect();
+        roles.extend((0..).zip(&targets).map(|(n, target)| exact(target, Role::Target(n))));
+        let mut keys = vec![];
+        for &(n, key) in &numbered {
+            let prefixed =
+                PREFIXES.iter().map(|prefix| exact(&format!("{prefix}{key}"), Role::Value(n)));
+            roles.extend(prefixed);
+            let dialects = DIALECTS.iter().filter(|(of, _)| *of == key);
+            let names = dialects.flat_map(|(_, names)| names.iter().copied());
+            roles.extend(names.clone().map(|name| exact(name, Role::Value(n))));
+            keys.extend([key].into_iter().chain(names).map(|name| (Pattern::exact(name), n)));
+        }
+        Reader {
+            sources: section
+                .list("sources")
+                .iter()
+                .filter_map(|name| Source::named(name))
+                .collect(),
+            roles: Names::new(roles),
+            keys: Names::new(keys),
+            targets,
+            field,
+            max_value_bytes: section.count("max_value_bytes"),
+            plus_as_space: section.bool("plus_as_space"),
+            distinct: Distinct::new(section.count("limit_values"), section.duration("ttl")),
+            refused: Refused::default(),
+            value: vec![],
+        }
+    }
+
+    /// Whether resources are looked at.
+    pub fn reads_resources(&self) -> bool {
+        self.sources.contains(&Source::Resource)
+    }
+
+    /// Time has come to `now`.
+    pub fn begin(&mut self, now: Moment) {
+        self.distinct.begin(now);
+    }
+
+    /// The values that an item carries.
+    pub fn item(&mut self, carried: &Carried<'_>) -> Values {
+        let mut values = Values::default();
+        for n in 0..self.sources.len() {
+            match self.sources.get(n) {
+                Some(Source::Attributes) => self.attributes(carried, &mut values),
+                Some(Source::Baggage) => self.captured(carried, &mut values),
+                Some(Source::Resource) | None => {}
+            }
+        }
+        values
+    }
+
+    /// The values in the attributes of a resource.
+    pub fn resource<'a>(&mut self, fields: impl Iterator<Item = Field<'a>>) -> Values {
+        let role = |field: Field<'a>| Some((self.roles.find(view::key(&field))?, field));
+        let carried: Carried<'a> = fields.filter_map(role).collect();
+        let mut values = Values::default();
+        self.attributes(&carried, &mut values);
+        values
+    }
+
+    /// Takes attributes: those of the promoted name first.
+    fn attributes(&mut self, carried: &Carried<'_>, values: &mut Values) {
+        for first in [true, false] {
+            for (role, field) in carried {
+                let number = match role {
+                    Role::Target(n) if first => *n,
+                    Role::Value(n) if !first => *n,
+                    _ => continue,
+                };
+                self.offer(number, value(*field), values);
+            }
+        }
+    }
+
+    /// Takes W3C baggage.
+    fn captured(&mut self, carried: &Carried<'_>, values: &mut Values) {
+        let mut members: SmallVec<[(u8, Member<'_>); 8]> = SmallVec::new();
+        for (_, field) in carried.iter().filter(|(role, _)| matches!(role, Role::Captured)) {
+            match value(*field) {
+                AnyValue::Text(text) => self.members(text, &mut members),
+                AnyValue::Array(array) => {
+                    let texts = view::values(array).take(limits::BAGGAGE_MEMBERS);
+                    texts.filter_map(AnyValue::as_text).for_each(|t| self.members(t, &mut members));
+                }
+                _ => {}
+            }
+        }
+        for (number, member) in members {
+            let mut text = vec![];
+            if member.decode(self.plus_as_space, &mut text) {
+                self.offer(number, AnyValue::Text(&text), values);
+            } else {
+                self.refused.members.malformed += 1;
+            }
+        }
+    }
+
+    /// Collects the members with listed keys; the last of each key counts.
+    fn members<'a>(&mut self, text: &'a [u8], members: &mut SmallVec<[(u8, Member<'a>); 8]>) {
+        for member in w3c::members(text, &mut self.refused.members) {
+            if let Some(key) = self.keys.find(member.key) {
+                match members.iter_mut().find(|(k, _)| *k == key) {
+                    Some(earlier) => earlier.1 = member,
+                    None => members.push((key, member)),
+                }
+            }
+        }
+    }
+
+    /// Takes `value` for the target `number` if it is an identifier, short enough, and not one
+    /// distinct value too many.
+    fn offer(&mut self, number: u8, value: AnyValue<'_>, values: &mut Values) {
+        if values.mask() & 1 << number != 0 {
+            return;
+        }
+        self.value.clear();
+        match value {
+            AnyValue::Text(text) if text.len() > self.max_value_bytes => {
+                self.refused.too_long += 1;
+                return;
+            }
+            AnyValue::Text(text) if !text.is_empty() => put_text_value(&mut self.value, text),
+            AnyValue::Int(n) => put_varint_field(&mut self.value, any_value::INT, n as u64),
+            _ => return,
+        }
+        if !self.distinct.admits(number, &self.value) {
+            self.refused.distinct += 1;
+            return;
+        }
+        let name = self.targets.get(usize::from(number)).map_or("", String::as_str);
+        values.offer(number, self.field, name.as_bytes(), &self.value);
+    }
+}
+
+/// The attribute that a key becomes.
+pub fn target(section: &Section, key: &str) -> String {
+    let named = section.map("targets").iter().find(|(of, _)| of == key);
+    format!("{}{}", section.text("prefix"), named.map_or(key, |(_, name)| name.as_str()))
+}
+
+fn value(field: Field<'_>) -> AnyValue<'_> {
+    Attribute::of(field).map_or(AnyValue::Empty, |attribute| attribute.value)
+}
+
+/// How many different values there were lately: a guard against identifiers that are none.
+struct Distinct {
+    seen: HashSet<u64, RandomState>,
+    hasher: RandomState,
+    limit: usize,
+    /// Time after which it starts anew.
+    ttl: Duration,
+    since: Duration,
+}
+
+impl Distinct {
+    fn new(limit: usize, ttl: Duration) -> Distinct {
+        let (seen, hasher) = (HashSet::default(), RandomState::default());
+        Distinct { seen, hasher, limit, ttl, since: Duration::ZERO }
+    }
+
+    fn begin(&mut self, now: Moment) {
+        if now.monotonic.saturating_sub(self.since) >= self.ttl {
+            self.seen = HashSet::default();
+            self.since = now.monotonic;
+        }
+    }
+
+    fn admits(&mut self, number: u8, value: &[u8]) -> bool {
+        let hash = self.hasher.hash_one((number, value));
+        if self.seen.len() < self.limit {
+            self.seen.insert(hash);
+            return true;
+        }
+        self.seen.contains(&hash)
+    }
+}

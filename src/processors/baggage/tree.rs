@@ -1,0 +1,286 @@
+//! Who inherits from whom: the items of one batch, trace by trace, with what is known of each
+//! trace from before.
+
+use super::values::Values;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Values, or none.
+pub type Set = Option<Arc<Values>>;
+
+/// Who inherits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Spans below the one that carries a value, each from the nearest above it.
+    Descendants,
+    /// Log records of the same span: they name no parent.
+    SameSpan,
+    /// All items of the trace.
+    Trace,
+}
+
+/// An item of the batch.
+pub struct Node {
+    /// 0 for none, as for the other ids.
+    pub trace: u128,
+    pub span: u64,
+    pub parent: u64,
+    /// Where it starts in the request.
+    pub start: usize,
+    /// The targets that it has as attributes.
+    pub present: u32,
+    /// What it carries.
+    pub own: Set,
+    /// What its resource carries.
+    pub resource: Set,
+    /// What it is to have.
+    pub set: Set,
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    New,
+    /// Its ancestors are being looked at.
+    Open,
+    Done,
+}
+
+/// What is remembered of a trace.
+#[derive(Default)]
+pub struct Known {
+    root: Root,
+    /// Of spans that have other values than the root.
+    spans: HashMap<u64, Arc<Values>, RandomState>,
+    /// Bytes of the values in `spans`.
+    bytes: usize,
+    last: Set,
+}
+
+/// The span that all others of the trace are below.
+#[derive(Clone, Default)]
+enum Root {
+    #[default]
+    Unknown,
+    One(u64, Set),
+    /// There are several: who is below which is known by parents alone.
+    Many,
+}
+
+impl Root {
+    fn set(&self) -> Set {
+        match self {
+            Root::One(_, set) => set.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl Known {
+    /// Bytes on the heap.
+    pub fn weight(&self) -> usize {
+        let slots = self.spans.capacity() + self.spans.capacity() / 7;
+        let root = self.root.set().map_or(0, |set| weight(&set));
+        slots * (size_of::<(u64, Arc<Values>)>() + 1) + self.bytes + root
+    }
+
+    /// Remembers what was found of the items in `run`, `most` spans at most. Yields how many could
+    /// not be.
+    fn learn(&mut self, run: &[Node], root: Root, most: usize) -> usize {
+        let top = root.set();
+        self.root = root;
+        let mut beyond = 0;
+        for node in run {
+            let Some(set) = node.set.as_ref().filter(|_| node.span != 0) else { continue };
+            if top.as_ref().is_some_and(|top| Arc::ptr_eq(top, set)) {
+                continue;
+            }
+            if self.spans.len() >= most {
+                beyond += 1;
+                continue;
+            }
+            if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, set)) {
+                self.bytes += weight(set);
+                self.last = Some(set.clone());
+            }
+            self.spans.insert(node.span, set.clone());
+        }
+        beyond
+    }
+}
+
+fn weight(set: &Values) -> usize {
+    set.weight() + size_of::<Values>() + 2 * size_of::<usize>()
+}
+
+/// Works out what items inherit.
+pub struct Tree {
+    scope: Scope,
+    /// Items of the trace at hand, by span id.
+    index: HashMap<u64, usize, RandomState>,
+    climbed: Vec<usize>,
+    /// The last two sets that were joined, and what they make.
+    joined: Option<(Arc<Values>, Arc<Values>, Arc<Values>)>,
+}
+
+/// What a trace is remembered by.
+pub struct Lesson(Root);
+
+impl Lesson {
+    /// Teaches it; see [`Known::learn`].
+    pub fn teach(self, known: &mut Known, run: &[Node], scope: Scope, most: usize) -> usize {
+        let run = if scope == Scope::Trace { &[][..] } else { run };
+        known.learn(run, self.0, most)
+    }
+}
+
+impl Tree {
+    pub fn new(scope: Scope) -> Tree {
+        Tree { scope, index: HashMap::default(), climbed: vec![], joined: None }
+    }
+
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Finds what the items in `run`, all of one trace, are to have. `None` if there is nothing to
+    /// find and nothing to remember.
+    pub fn resolve(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Lesson> {
+        let carries = |node: &Node| node.own.is_some() || node.resource.is_some();
+        if known.is_none() && !run.iter().any(carries) {
+            return None;
+        }
+        Some(Lesson(match self.scope {
+            Scope::Descendants => self.spans(run, known),
+            Scope::SameSpan => self.same_span(run, known),
+            Scope::Trace => self.trace(run, known),
+        }))
+    }
+
+    /// Items without a trace have what they carry.
+    pub fn alone(&mut self, run: &mut [Node]) {
+        for node in run {
+            node.set = self.own(&node.own, &None, &node.resource);
+        }
+    }
+
+    fn spans(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+        self.index.clear();
+        let mut root = known.map(|known| known.root.clone()).unwrap_or_default();
+        for (n, node) in run.iter().enumerate().filter(|(_, node)| node.span != 0) {
+            let first = *self.index.entry(node.span).or_insert(n);
+            if first != n && node.own.is_some() && run.get(first).is_some_and(|f| f.own.is_none()) {
+                self.index.insert(node.span, n);
+            }
+            if node.parent == 0 {
+                root = match root {
+                    Root::Unknown => Root::One(node.span, None),
+                    Root::One(span, set) if span == node.span => Root::One(span, set),
+                    _ => Root::Many,
+                };
+            }
+        }
+        if let Root::One(span, set) = &mut root
+            && let Some(node) = self.index.get(span).and_then(|n| run.get(*n))
+            && let found @ Some(_) = self.own(&node.own, &None, &node.resource)
+        {
+            *set = found;
+        }
+        let top = root.set();
+        for n in 0..run.len() {
+            self.climb(n, run, known, &top);
+        }
+        root
+    }
+
+    /// Goes up from item `n` to the nearest one that is done, and down again.
+    fn climb(&mut self, n: usize, run: &mut [Node], known: Option<&Known>, top: &Set) {
+        self.climbed.clear();
+        let mut next = Some(n);
+        let mut above = loop {
+            let Some((n, node)) = next.and_then(|n| Some((n, run.get_mut(n)?))) else {
+                break None;
+            };
+            match node.state {
+                State::Done => break node.set.clone(),
+                // A circle: nobody in it has an end to inherit from.
+                State::Open => break None,
+                State::New => node.state = State::Open,
+            }
+            self.climbed.push(n);
+            if node.parent == 0 {
+                break None;
+            }
+            next = self.index.get(&node.parent).copied();
+            if next.is_none() {
+                let parent = known.and_then(|known| known.spans.get(&node.parent)).cloned();
+                break parent.or_else(|| top.clone());
+            }
+        };
+        while let Some(node) = self.climbed.pop().and_then(|n| run.get_mut(n)) {
+            above = self.own(&node.own, &above, &node.resource);
+            // One and the same for the root and all that have nothing else.
+            if let (Some(set), Some(top)) = (&above, top)
+                && set == top
+            {
+                above = Some(top.clone());
+            }
+            node.set = above.clone();
+            node.state = State::Done;
+        }
+    }
+
+    fn same_span(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+        let mut sets: HashMap<u64, Set, RandomState> = HashMap::default();
+        for node in run.iter().filter(|node| node.span != 0) {
+            let before = || known.and_then(|known| known.spans.get(&node.span)).cloned();
+            let set = sets.entry(node.span).or_insert_with(before);
+            *set = self.join(set, &node.own);
+        }
+        for node in run {
+            let at_span = sets.get(&node.span).cloned().unwrap_or_default();
+            node.set = self.own(&node.own, &at_span, &node.resource);
+        }
+        Root::Unknown
+    }
+
+    fn trace(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+        let mut all = known.and_then(|known| known.root.set());
+        for node in run.iter() {
+            all = self.join(&all, &node.own);
+        }
+        for node in run.iter_mut() {
+            node.set = self.own(&node.own, &all, &node.resource);
+        }
+        Root::One(0, all)
+    }
+
+    /// What an item has that carries `own`, stands below what has `above`, and in `resource`.
+    fn own(&mut self, own: &Set, above: &Set, resource: &Set) -> Set {
+        let set = self.join(own, above);
+        self.join(&set, resource)
+    }
+
+    /// All values of `first`, and those of `second` that it has not.
+    fn join(&mut self, first: &Set, second: &Set) -> Set {
+        let (a, b) = match (first, second) {
+            (Some(a), Some(b)) => (a, b),
+            (one, None) | (None, one) => return one.clone(),
+        };
+        if b.mask() & !a.mask() == 0 {
+            return Some(a.clone());
+        }
+        if let Some((c, d, joined)) = &self.joined
+            && Arc::ptr_eq(a, c)
+            && Arc::ptr_eq(b, d)
+        {
+            return Some(joined.clone());
+        }
+        let mut joined = Values::clone(a);
+        joined.add(b);
+        let joined = Arc::new(joined);
+        self.joined = Some((a.clone(), b.clone(), joined.clone()));
+        Some(joined)
+    }
+}
