@@ -31,8 +31,15 @@ pub trait Inspector: Send {
     /// A batch begins.
     fn begin(&mut self, _now: Moment) {}
 
-    /// The items of `group` follow.
-    fn resource(&mut self, _group: ResourceGroup<'_>, _edits: &mut Edits) {}
+    /// The items of `group` follow. What it takes out of the resource or changes there it puts
+    /// into `hidden`, as [`Item::resource_hidden`] has it.
+    fn resource(
+        &mut self,
+        _group: ResourceGroup<'_>,
+        _hidden: &mut Vec<usize>,
+        _edits: &mut Edits,
+    ) {
+    }
 
     /// The items of `group` follow; metrics are no items, and stand in it.
     fn scope(&mut self, _group: ScopeGroup<'_>, _signal: Signal, _edits: &mut Edits) {}
@@ -52,6 +59,9 @@ pub struct Item<'a> {
     pub signal: Signal,
     /// What it stands in, and where.
     pub resource_group: Message<'a>,
+    /// Where attributes of the resource begin that were taken out or changed: nobody is to read
+    /// them.
+    pub resource_hidden: Vec<usize>,
     pub scope_group: Message<'a>,
     pub field: Field<'a>,
     pub message: Message<'a>,
@@ -109,6 +119,7 @@ impl<'a> Item<'a> {
         Item {
             signal,
             resource_group: nowhere,
+            resource_hidden: Vec::new(),
             scope_group: nowhere,
             field: Field { number: 0, value: Value::Len(&[]), at: 0, end: 0 },
             message: nowhere,
@@ -262,8 +273,10 @@ impl<'i> Inspection<'i> {
         let signal = batch.signal();
         let mut item = Item::new(signal);
         for group in batch.request().resource_groups() {
-            let edits = &mut self.edits;
-            self.inspectors.iter_mut().for_each(|inspector| inspector.resource(group, edits));
+            item.resource_hidden.clear();
+            for inspector in &mut self.inspectors {
+                inspector.resource(group, &mut item.resource_hidden, &mut self.edits);
+            }
             item.resource_group = group.0;
             for scope_group in group.scope_groups() {
                 let edits = &mut self.edits;

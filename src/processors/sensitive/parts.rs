@@ -33,21 +33,25 @@ pub fn own_attributes(treat: &mut Treat<'_>, item: &Item<'_>, edits: &mut Edits)
 }
 
 /// Treats the attributes in the field `fields.0` of `message`, which counts those that it lost in
-/// its field `fields.1`.
+/// its field `fields.1`. Yields where those begin that are not as they were.
 pub fn attributes(
     treat: &mut Treat<'_>,
     message: Message<'_>,
     fields: (u32, u32),
     edits: &mut Edits,
-) {
-    let mut lost = 0;
+) -> Vec<usize> {
+    let (mut lost, mut touched) = (0, vec![]);
     for field in message.fields().filter(|field| field.number == fields.0) {
         let did = treat.attribute(message, field, 0, edits);
         lost += usize::from(did == Did::Removed);
+        if did != Did::Nothing {
+            touched.push(field.at);
+        }
     }
     if lost > 0 {
         raise(edits, message, fields.1, message.field(fields.1), lost);
     }
+    touched
 }
 
 /// Treats a span event and yields whether it goes whole.

@@ -320,11 +320,13 @@ impl Scrub {
         }
     }
 
-    /// Treats the attributes of a resource or scope; whether one marks it.
+    /// Treats the attributes of a resource or scope, and puts those that are not as they were into
+    /// `hidden`; whether one marks it.
     fn above(
         &mut self,
         message: Option<Message<'_>>,
         fields: (u32, u32),
+        hidden: &mut Vec<usize>,
         edits: &mut Edits,
     ) -> bool {
         let Some(message) = message else { return false };
@@ -338,8 +340,11 @@ impl Scrub {
         let mut unmade = std::mem::take(&mut self.unmade);
         let target = if dry { &mut unmade } else { edits };
         let mut treat = self.treat(active, marked);
-        parts::attributes(&mut treat, message, fields, target);
+        let touched = parts::attributes(&mut treat, message, fields, target);
         self.keep(unmade);
+        if !dry {
+            hidden.extend(touched);
+        }
         marked
     }
 }
@@ -353,14 +358,14 @@ impl Inspector for Scrub {
         true
     }
 
-    fn resource(&mut self, group: ResourceGroup<'_>, edits: &mut Edits) {
+    fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {
         let fields = (resource::ATTRIBUTES, resource::DROPPED_ATTRIBUTES_COUNT);
-        self.marked.0 = self.above(group.resource(), fields, edits);
+        self.marked.0 = self.above(group.resource(), fields, hidden, edits);
     }
 
     fn scope(&mut self, group: ScopeGroup<'_>, signal: Signal, edits: &mut Edits) {
         let fields = (scope::ATTRIBUTES, scope::DROPPED_ATTRIBUTES_COUNT);
-        self.marked.1 = self.above(group.scope(), fields, edits);
+        self.marked.1 = self.above(group.scope(), fields, &mut vec![], edits);
         if signal == Signal::Metrics {
             let (dry, active) = (self.rules.dry_run, self.unconditional());
             let marked = self.marked.0 || self.marked.1;

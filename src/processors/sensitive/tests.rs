@@ -3,8 +3,13 @@
 mod docs;
 mod leak;
 
-use crate::batch::Signal;
-use crate::processors::tests::{Bench, check};
+use crate::batch::{Batch, Signal};
+use crate::moment::Moment;
+use crate::otlp::text;
+use crate::processors::inspect::Inspection;
+use crate::processors::tests::{self as processors, Bench, check, section};
+use crate::processors::{Built, LIST, Setup};
+use crate::telemetry::Registry;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -627,4 +632,26 @@ proptest! {
         prop_assert_eq!(metric("events"), u64::from(events));
         prop_assert_eq!(metric("attributes"), u64::from(attributes));
     }
+}
+
+#[test]
+fn what_it_took_from_a_resource_nobody_behind_it_in_the_row_puts_on_spans() {
+    let registry = Registry::default();
+    let build = |name: &str, yaml: &str| {
+        let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
+        let section = section(name, yaml).expect("the test's configuration is valid");
+        (kind.build)(&section, &Setup::new(name, "traces", Signal::Traces, &registry))
+    };
+    let Built::Stateless(sensitive) = build("sensitive", "{}") else { panic!("it is stateless") };
+    let Built::Inspector(baggage) = build("baggage", "sources: [resource]") else {
+        panic!("it is an inspector")
+    };
+    let mut row = Inspection::new(vec![sensitive.inspector().expect("it inspects"), baggage]);
+    let before =
+        processors::request("resource user.id=\"bob@example.com\" session.id=\"s\"\nspan 1/a1");
+    let batch = Batch::parse(Signal::Traces, before, Moment::default()).expect("well-formed");
+    let after = row.run(batch, Moment::default());
+    let after = text::print(Signal::Traces.message(), after.bytes());
+    assert!(after.contains("span 1/a1 session.id=\"s\"\n"), "{after}");
+    assert!(!after.contains("bob"), "{after}");
 }
