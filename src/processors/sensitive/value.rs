@@ -95,11 +95,12 @@ impl<'r> Treat<'r> {
         self.rules.preset != Preset::Marked || self.strict
     }
 
-    /// The rule that the member `key` of a map goes by.
-    pub fn member(&self, key: &[u8]) -> Option<RuleId> {
+    /// The rule that the member `key` of a map goes by, or of an object of JSON.
+    pub fn member(&self, key: &[u8], in_json: bool) -> Option<RuleId> {
         match self.rules.attributes.find(key) {
             Some(Hit::Remove(rule)) => Some(rule),
             Some(Hit::Header) => names::is_secret_header(key).then_some(rules::CREDENTIAL),
+            Some(Hit::Message | Hit::Stack) if in_json => Some(rules::ERROR_TEXT),
             None if self.takes_content() => names::by_part(key),
             _ => None,
         }
@@ -175,7 +176,7 @@ impl<'r> Treat<'r> {
         match self.rules.attributes.find(key) {
             Some(Hit::Generic) if self.is_genai => Some(rules::CONTENT),
             Some(Hit::Generic) => None,
-            _ => self.member(key),
+            _ => self.member(key, false),
         }
     }
 
