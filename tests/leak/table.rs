@@ -70,6 +70,7 @@ pub const CONTENT: &[(&str, &[&str])] = &[
             "audio.url",
             "audio.transcript",
             "message.content",
+            "llm.invocation_parameters",
             "span.annotation.explanation",
             "trace.evaluation.explanation",
         ],

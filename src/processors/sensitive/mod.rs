@@ -24,6 +24,7 @@ mod detect;
 mod exception;
 mod json;
 mod names;
+mod parameters;
 mod parts;
 mod read;
 mod rules;

@@ -24,6 +24,8 @@ pub enum Hit {
     Stack,
     /// A URL: its query goes.
     Url,
+    /// What a model was called with, as JSON: settings stay.
+    Parameters,
     /// Without a namespace: content if the span is a GenAI instrumentation's.
     Generic,
     /// A captured header, which goes if its name tells of a secret.
@@ -305,6 +307,9 @@ const STACKS: &[&str] = &["exception.stacktrace", "error.stack", "code.stacktrac
 /// URLs whose query goes.
 const URLS: &[&str] = &["url.full", "http.url", "http.target"];
 
+/// What a model was called with, as JSON: numbers, switches and settings stay.
+const PARAMETERS: &[&str] = &["llm.invocation_parameters", "embedding.invocation_parameters"];
+
 /// Captured headers, which go if their name tells of a secret.
 const HEADERS: &[&str] = &["http.request.header.*", "http.response.header.*"];
 
@@ -390,6 +395,7 @@ fn groups() -> Vec<(&'static str, &'static [&'static str], Hit)> {
         ("Messages of errors: the type stays", MESSAGES, Hit::Message),
         ("Stack traces: types and frames stay", STACKS, Hit::Stack),
         ("URLs: the query goes", URLS, Hit::Url),
+        ("Parameters of calls: numbers and settings stay", PARAMETERS, Hit::Parameters),
         ("What stays although it looks like one of these", KEPT, Hit::Keep),
     ];
     content.chain(others).collect()
