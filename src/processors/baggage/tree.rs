@@ -214,7 +214,8 @@ impl Tree {
         let mut carriers = run.iter().filter(|node| node.own.is_some() || node.resource.is_some());
         let carrier = carriers.next();
         let usual = |node: &Node| node.span == span && node.resource.is_none();
-        if roots.any(|root| root != span) || !carrier.is_none_or(usual) || carriers.next().is_some() {
+        if roots.any(|root| root != span) || !carrier.is_none_or(usual) || carriers.next().is_some()
+        {
             return None;
         }
         let set = carrier.map_or(set, |root| root.own.clone());
