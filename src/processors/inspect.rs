@@ -8,6 +8,7 @@
 //! what they added. Whoever must see additions too is no inspector.
 
 use super::names::{Names, Pattern};
+use super::sieve::{Place, Sieve};
 use super::{Out, Stateful};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
@@ -23,9 +24,16 @@ pub trait Inspector: Send {
     /// The attribute keys that it looks at.
     fn keys(&self) -> Vec<Pattern>;
 
-    /// Whether it looks at all other attributes too: they stand in [`Item::rest`].
+    /// Whether it looks at all attributes of the items of this scope, which then stand in
+    /// [`Item::rest`] if they have none of the keys.
     fn all(&self) -> bool {
         false
+    }
+
+    /// Whether it leaves `attribute`, which has none of the keys, as it is, in whatever item it
+    /// stands. One that it does not let pass stands in [`Item::rest`].
+    fn passes(&self, _attribute: &Field<'_>) -> bool {
+        true
     }
 
     /// A batch begins.
@@ -72,7 +80,7 @@ pub struct Item<'a> {
     pub parent_span_id: &'a [u8],
     /// Those that some inspector in the row looks at.
     pub attributes: Vec<Part>,
-    /// The other attributes, if some inspector in the row looks at all.
+    /// Of the others those that some inspector in the row does not let pass.
     pub rest: Vec<Part>,
     /// All other fields that OTLP knows, in order.
     pub parts: Vec<Part>,
@@ -140,8 +148,7 @@ impl<'a> Item<'a> {
         scope_group: Message<'a>,
         field: Field<'a>,
         shape: &Shape,
-        keys: &Names<()>,
-        all: bool,
+        mut place: impl FnMut(&Field<'a>) -> Place,
     ) {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
@@ -152,10 +159,10 @@ impl<'a> Item<'a> {
         self.parts.clear();
         for field in self.message.fields() {
             if field.number == shape.attributes {
-                if keys.find(view::key(&field)).is_some() {
-                    self.attributes.push(Part::of(&field));
-                } else if all {
-                    self.rest.push(Part::of(&field));
+                match place(&field) {
+                    Place::Listed => self.attributes.push(Part::of(&field)),
+                    Place::Rest => self.rest.push(Part::of(&field)),
+                    Place::Passed => {}
                 }
             } else if field.number == shape.trace_id {
                 self.trace_id = field.bytes();
@@ -165,6 +172,21 @@ impl<'a> Item<'a> {
                 self.parent_span_id = field.bytes();
             } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
+            }
+        }
+    }
+
+    /// Puts all other attributes into [`Item::rest`], whoever lets them pass.
+    pub fn show_all(&mut self) {
+        let number = match self.signal {
+            Signal::Logs => log_record::ATTRIBUTES,
+            _ => span::ATTRIBUTES,
+        };
+        let mut listed = self.attributes.iter().peekable();
+        self.rest.clear();
+        for field in self.message.fields().filter(|field| field.number == number) {
+            if listed.next_if(|part| part.at == field.at as u32).is_none() {
+                self.rest.push(Part::of(&field));
             }
         }
     }
@@ -223,10 +245,7 @@ impl Part {
 /// Inspectors in a row.
 pub struct Inspection<'i> {
     inspectors: Vec<Box<dyn Inspector + 'i>>,
-    /// The keys of all of them: most attributes are of no interest to any.
-    keys: Arc<Names<()>>,
-    /// Whether some of them look at all attributes.
-    all: bool,
+    sieve: Sieve,
     /// Items of the last batch that each inspector left.
     left: Vec<usize>,
     edits: Edits,
@@ -237,15 +256,7 @@ impl<'i> Inspection<'i> {
         let keys = inspectors.iter().flat_map(|inspector| inspector.keys());
         let keys = Arc::new(Names::new(keys.map(|pattern| (pattern, ()))));
         let left = vec![0; inspectors.len()];
-        let all = inspectors.iter().any(|inspector| inspector.all());
-        Inspection { inspectors, keys, all, left, edits: Edits::default() }
-    }
-
-    /// One inspector alone, whose keys are at hand.
-    pub fn of(inspector: Box<dyn Inspector + 'i>, keys: Arc<Names<()>>) -> Inspection<'i> {
-        let all = inspector.all();
-        let edits = Edits::default();
-        Inspection { inspectors: vec![inspector], keys, all, left: vec![0], edits }
+        Inspection { inspectors, sieve: Sieve::new(keys), left, edits: Edits::default() }
     }
 
     /// Shows `batch` to all of them and applies what they want.
@@ -283,8 +294,11 @@ impl<'i> Inspection<'i> {
                 let each = self.inspectors.iter_mut();
                 each.for_each(|inspector| inspector.scope(scope_group, signal, edits));
                 let Some(shape) = shape else { continue };
+                self.sieve.all = self.inspectors.iter().any(|inspector| inspector.all());
                 for field in scope_group.item_fields() {
-                    item.read(scope_group.0, field, shape, &self.keys, self.all);
+                    let (sieve, inspectors) = (&mut self.sieve, &self.inspectors);
+                    let place = |attribute: &Field<'_>| sieve.place(attribute, inspectors);
+                    item.read(scope_group.0, field, shape, place);
                     for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {
                         inspector.item(&mut item, now, &mut self.edits);
                         if item.removed {

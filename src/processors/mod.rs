@@ -32,6 +32,7 @@ mod probabilistic_sampler;
 mod resource;
 mod selection;
 mod sensitive;
+mod sieve;
 mod span;
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,6 @@ mod scrub;
 mod value;
 
 use super::inspect::{Inspection, Inspector};
-use super::names::Names;
 use super::{Built, Kind, Out, Stateless};
 use crate::batch::Batch;
 use crate::config::Component;
@@ -40,7 +39,7 @@ use crate::config::catalog::Class;
 use crate::moment::Moment;
 use rules::Rules;
 use scrub::Scrub;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const SAMPLE: &str = r#"# content: what is marked, content and credentials by name, secrets by form;
 # marked: only what is marked; strict: all but what is on a list and in allow_keys
@@ -85,22 +84,25 @@ pub const KIND: Kind = Kind {
     },
     build: |section, setup| {
         let rules = Arc::new(read::rules(section, setup));
-        let keys = rules.attributes.patterns().into_iter().map(|pattern| (pattern, ()));
-        let keys = Arc::new(Names::new(keys));
-        Built::Stateless(Arc::new(Sensitive { rules, keys }))
+        Built::Stateless(Arc::new(Sensitive { rules, idle: Mutex::default() }))
     },
 };
 
 /// The processor.
 struct Sensitive {
     rules: Arc<Rules>,
-    keys: Arc<Names<()>>,
+    /// Inspections that are not running: as many as ever ran at once, since each connection runs
+    /// its own.
+    idle: Mutex<Vec<Inspection<'static>>>,
 }
 
 impl Stateless for Sensitive {
     fn process(&self, batch: Batch, now: Moment, out: &mut Out) {
-        let scrub = Box::new(Scrub::new(self.rules.clone()));
-        out.pass(Inspection::of(scrub, self.keys.clone()).run(batch, now));
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let new = || Inspection::new(vec![Box::new(Scrub::new(self.rules.clone()))]);
+        let mut inspection = idle.unwrap_or_else(new);
+        out.pass(inspection.run(batch, now));
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(inspection);
     }
 
     fn inspector(&self) -> Option<Box<dyn Inspector>> {

@@ -413,7 +413,11 @@ pub fn events(content: bool) -> Names<RuleId> {
 
 /// The rule that takes an attribute or a member by a part of its name, wherever it begins.
 pub fn by_part(key: &[u8]) -> Option<RuleId> {
-    if key.ends_with(b".headers") || memchr::memmem::find(key, b".headers.").is_some() {
+    let is_headers = |at: usize| {
+        let rest = key.get(at.saturating_sub(1)..).unwrap_or_default();
+        matches!(rest.strip_prefix(b".headers"), Some([] | [b'.', ..]))
+    };
+    if memchr::memchr_iter(b'h', key).any(is_headers) {
         return Some(rules::CREDENTIAL);
     }
     if key.ends_with(b".explanation") {

@@ -6,7 +6,7 @@ use super::rules::{self, Place, RuleId, Rules, Subject};
 use super::scrub::Gone;
 use super::value::{Did, Treat};
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{any_value, event, exemplar, key_value, link, log_record, metric};
+use crate::otlp::fields::{event, exemplar, key_value, link, log_record, metric};
 use crate::otlp::view::{self, AnyValue, ScopeGroup};
 use crate::otlp::wire::{Field, Message, put_bytes_field};
 use crate::processors::inspect::Item;
@@ -187,36 +187,45 @@ pub fn is_true(field: Field<'_>) -> bool {
     }
 }
 
-/// Whether the value of the attribute in `field` has something inside, or is a text that may be
-/// JSON.
+/// What there may be to look at in a value.
+pub enum Content<'a> {
+    /// Nothing.
+    Number,
+    Text(&'a [u8]),
+    /// Further values, or bytes.
+    Inside,
+}
+
+/// What there is in the value of the attribute in `field`.
 #[inline]
-pub fn is_structured(field: &Field<'_>) -> bool {
+pub fn content<'a>(field: &Field<'a>) -> Content<'a> {
     let bytes = field.bytes();
     // Nearly all are a short key and a value whose length takes one byte.
     if let [0x0a, key @ 0..=0x7f, rest @ ..] = bytes
-        && let Some([0x12, 0..=0x7f, tag, length, text @ ..]) = rest.get(usize::from(*key)..)
+        && let Some([0x12, 0..=0x7f, tag, value @ ..]) = rest.get(usize::from(*key)..)
     {
-        return match (*tag, *length, text.first()) {
-            (0x0a, 0..=0x7f, Some(byte)) => may_be_json(*byte),
-            (0x0a, 0, None) => false,
-            (0x0a, ..) => is_structured_slowly(field),
-            (0x2a | 0x32 | 0x3a, ..) => true,
-            _ => false,
-        };
+        match (*tag, value) {
+            (0x0a, [length, text @ ..]) if usize::from(*length) == text.len() => {
+                return Content::Text(text);
+            }
+            (0x10 | 0x18, [number]) if *number < 0x80 => return Content::Number,
+            (0x10 | 0x18, [more, number]) if *more >= 0x80 && *number < 0x80 => {
+                return Content::Number;
+            }
+            (0x21, value) if value.len() == 8 => return Content::Number,
+            _ => {}
+        }
     }
-    is_structured_slowly(field)
-}
-
-fn is_structured_slowly(field: &Field<'_>) -> bool {
     let value = field.message().and_then(|attribute| attribute.field(key_value::VALUE));
-    let Some(value) = value.and_then(Field::message) else { return false };
-    value.fields().any(|field| match field.number {
-        any_value::STRING => field.bytes().first().is_some_and(|byte| may_be_json(*byte)),
-        any_value::ARRAY | any_value::KVLIST | any_value::BYTES => true,
-        _ => false,
-    })
+    match value.and_then(Field::message).map(AnyValue::of) {
+        Some(AnyValue::Text(text)) => Content::Text(text),
+        Some(AnyValue::Array(_) | AnyValue::Map(_) | AnyValue::Bytes(_)) => Content::Inside,
+        _ => Content::Number,
+    }
 }
 
-fn may_be_json(byte: u8) -> bool {
-    matches!(byte, b'{' | b'[' | b'"') || byte.is_ascii_whitespace()
+/// Whether `text` may be JSON.
+pub fn may_be_json(text: &[u8]) -> bool {
+    let first = text.first();
+    first.is_some_and(|byte| matches!(byte, b'{' | b'[' | b'"') || byte.is_ascii_whitespace())
 }

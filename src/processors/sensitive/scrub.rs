@@ -1,14 +1,16 @@
 //! One span or log record at a time: edits for what must go.
 //!
 //! Most spans hold nothing of the sort, or only attributes and events that go whole by their
-//! name. For those [`Scrub::quick`] is enough: names are looked up, and one pass over the bytes
+//! name. For those [`Scrub::quick`] is enough: names are looked up, and one pass over the texts
 //! that stay proves that nothing in them needs a closer look. Any sign of one (a text that begins
 //! as JSON, an array, an error's message, a byte that could belong to a secret, a mark on what is
 //! above, a rule of the user) leads to [`Scrub::span`], which looks at everything.
 
 use super::super::counts::raise;
+use super::detect::Detectors;
+use super::names;
 use super::names::Hit;
-use super::parts::{self, is_structured, is_true};
+use super::parts::{self, Content, is_true, may_be_json};
 use super::rules::{self, Place, Preset, Removed, RuleId, Rules};
 use super::value::{Done, Treat};
 use crate::batch::Signal;
@@ -49,7 +51,7 @@ impl Scrub {
     /// Takes out of a span what goes by name; false, and nothing done, if that is not enough.
     fn quick(&mut self, span: &mut Item<'_>, edits: &mut Edits) -> bool {
         let rules = &*self.rules;
-        if rules.is_thorough() || rules.dry_run || self.marked != (false, false) {
+        if self.all() || !span.rest.is_empty() {
             return false;
         }
         let mut gone: SmallVec<[(Part, RuleId); 8]> = SmallVec::new();
@@ -57,29 +59,26 @@ impl Scrub {
             let field = span.field(*part);
             match rules.attributes.find(view::key(&field)) {
                 Some(Hit::Remove(rule)) => gone.push((*part, rule)),
-                Some(Hit::Keep | Hit::EventName) | None if !is_structured(&field) => {}
+                Some(Hit::Keep | Hit::EventName) if self.passes_value(&field) => {}
+                None if self.passes(&field) => {}
                 Some(Hit::Mark) if !is_true(field) => {}
                 _ => return false,
             }
         }
-        if span.rest.iter().any(|part| is_structured(&span.field(*part))) {
-            return false;
-        }
         let own = gone.len();
         for part in &span.parts {
             match part.number {
+                span::NAME | span::TRACE_STATE if self.passes_text(span.field(*part).bytes()) => {}
+                span::NAME | span::TRACE_STATE => return false,
                 span::EVENTS => match self.quick_event(span.field(*part)) {
                     Some(Some(rule)) => gone.push((*part, rule)),
                     Some(None) => {}
                     None => return false,
                 },
-                span::LINKS if has(span.field(*part), link::ATTRIBUTES) => return false,
+                span::LINKS if !self.passes_link(span.field(*part)) => return false,
                 span::STATUS if has(span.field(*part), status::MESSAGE) => return false,
                 _ => {}
             }
-        }
-        if self.may_hit_between(span, &gone) {
-            return false;
         }
         for (place, (_, rule)) in gone.iter().enumerate() {
             match place < own {
@@ -102,10 +101,12 @@ impl Scrub {
                 event::NAME if rules.events.find(part.bytes()) == Some(rules::CONTENT_EVENT) => {
                     return Some(Some(rules::CONTENT_EVENT));
                 }
+                event::NAME => closer |= !self.passes_text(part.bytes()),
                 event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
                     Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
-                    Some(Hit::Mark | Hit::Keep) => {}
-                    None => closer |= is_structured(&part),
+                    Some(Hit::Mark) => {}
+                    Some(Hit::Keep) => closer |= !self.passes_value(&part),
+                    None => closer |= !self.passes(&part),
                     Some(_) => closer = true,
                 },
                 _ => {}
@@ -114,23 +115,28 @@ impl Scrub {
         (!closer).then_some(None)
     }
 
-    /// Whether anything may be found in the bytes of `item` that do not go.
-    fn may_hit_between(&self, item: &Item<'_>, gone: &[(Part, RuleId)]) -> bool {
-        let Some(detectors) = &self.rules.detectors else { return false };
-        let (bytes, start) = (item.message.bytes, item.message.start);
-        // Attributes and events that go, each in order.
-        let mut cuts: SmallVec<[(usize, usize); 8]> =
-            gone.iter().map(|(part, _)| part.range()).collect();
-        cuts.sort_unstable();
-        let mut done = start;
-        for (from, to) in cuts.into_iter().chain([(start + bytes.len(), 0)]) {
-            let kept = bytes.get(done.saturating_sub(start)..from.saturating_sub(start));
-            if detectors.may_hit(kept.unwrap_or_default()) {
-                return true;
-            }
-            done = to;
+    fn passes_link(&self, field: Field<'_>) -> bool {
+        let mut fields = field.message().into_iter().flat_map(Message::fields);
+        fields.all(|field| match field.number {
+            link::ATTRIBUTES => false,
+            link::TRACE_STATE => self.passes_text(field.bytes()),
+            _ => true,
+        })
+    }
+
+    /// Whether nothing needs to be looked for in the value of an attribute.
+    fn passes_value(&self, attribute: &Field<'_>) -> bool {
+        match parts::content(attribute) {
+            Content::Number => true,
+            Content::Text(text) => self.passes_text(text),
+            Content::Inside => false,
         }
-        false
+    }
+
+    /// Whether nothing needs to be looked for in `text`.
+    fn passes_text(&self, text: &[u8]) -> bool {
+        let may_hit = |detectors: &Detectors| detectors.may_hit(text);
+        !may_be_json(text) && !self.rules.detectors.as_ref().is_some_and(may_hit)
     }
 
     /// Starts to look at an item, or at what stands above items.
@@ -190,6 +196,7 @@ impl Scrub {
 
     /// Looks at everything in a span.
     fn span(&mut self, span: &mut Item<'_>, edits: &mut Edits) {
+        span.show_all();
         let marked = self.marked.0 || self.marked.1 || self.is_marked(span);
         let active = self.active(span);
         let mut unmade = std::mem::take(&mut self.unmade);
@@ -230,6 +237,7 @@ impl Scrub {
 
     /// Takes a log record out of its scope group, or out of it what must go.
     fn record(&mut self, record: &mut Item<'_>, edits: &mut Edits) {
+        record.show_all();
         let marked = self.is_marked(record);
         let above = self.marked.0 || self.marked.1;
         let active = self.active(record);
@@ -361,7 +369,12 @@ impl Inspector for Scrub {
     }
 
     fn all(&self) -> bool {
-        true
+        let rules = &*self.rules;
+        rules.is_thorough() || rules.dry_run || self.marked != (false, false)
+    }
+
+    fn passes(&self, attribute: &Field<'_>) -> bool {
+        names::by_part(view::key(attribute)).is_none() && self.passes_value(attribute)
     }
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {

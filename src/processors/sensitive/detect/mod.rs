@@ -1,11 +1,11 @@
 //! Detectors: secrets and personal data recognised by their form, wherever they stand in a text.
 //!
 //! Each has a cheap sign and a validation (checksum, structure, length), because ids of all kinds
-//! look alike. [`Detectors::may_hit`] is the pass that every kept byte goes through: three
-//! searches (for `@`, for the beginnings of secrets, for a density of digits and capitals) that
-//! leave ordinary telemetry at once. It may be run over raw fields of a request, so it asks for
-//! no boundaries; [`Detectors::find`] does, on one text at a time. Both take time linear in the
-//! text, whatever stands in it.
+//! look alike. [`Detectors::may_hit`] is what every text that is kept goes through: three searches
+//! (for `@`, for the beginnings of secrets, for long stretches of digits and capitals) that leave
+//! ordinary texts at once, and a look at the length, since most are shorter than any secret.
+//! [`Detectors::find`] asks for boundaries and checksums. Both take time linear in the text,
+//! whatever stands in it.
 
 mod domains;
 mod email;
@@ -63,6 +63,13 @@ pub const ALL: [Detector; 14] = [
     detector(Class::Ip, "ip", "[ip]"),
     detector(Class::HighEntropy, "high_entropy", "[high_entropy]"),
 ];
+
+/// Bytes of the shortest text in which anything is found: an email address.
+const SHORTEST: usize = 6;
+
+/// Bytes of the shortest secret, but for the headers and tokens that
+/// [`Detectors::may_hold_secret`] names: the id of an AWS key.
+const SHORTEST_SECRET: usize = 20;
 
 /// The place of `class` in [`ALL`].
 pub fn place(class: Class) -> usize {
@@ -129,20 +136,30 @@ impl Detectors {
         classes.iter().any(|class| self.is_on(*class))
     }
 
-    /// Whether something may be found in `bytes`: texts, with anything between them.
-    pub fn may_hit(&self, bytes: &[u8]) -> bool {
-        if self.without_sign {
-            return true;
+    /// Whether something may be found in `text`.
+    pub fn may_hit(&self, text: &[u8]) -> bool {
+        if text.len() < SHORTEST {
+            return false;
         }
-        if memchr::memchr_iter(b'@', bytes).any(|at| email::may_stand(bytes, at)) {
-            return true;
+        self.without_sign
+            || memchr::memchr_iter(b'@', text).any(|at| email::may_stand(text, at))
+            || number::stretches(text).any(|stretch| number::may_stand(text, stretch))
+            || self.may_hold_secret(text)
+    }
+
+    /// Whether `text` has one of the signs of secrets. Of the short texts those can hold one that
+    /// have a space, as headers do, or an x, as the tokens of Slack.
+    fn may_hold_secret(&self, text: &[u8]) -> bool {
+        let is_short = text.len() < SHORTEST_SECRET;
+        if is_short && memchr::memchr2(b' ', b'x', text).is_none() {
+            return false;
         }
         let mut found = false;
-        self.signs(bytes, |at, sign| {
-            found = (sign.may_stand)(bytes, at + sign.start.len());
+        self.signs(text, |at, sign| {
+            found = (sign.may_stand)(text, at + sign.start.len());
             !found
         });
-        found || number::windows(bytes).any(|window| number::may_stand(bytes, window))
+        found
     }
 
     /// Calls `each` with the signs of secrets in `bytes` until it yields false.
@@ -189,8 +206,8 @@ impl Detectors {
             }
             true
         });
-        for window in number::windows(text) {
-            number::find(text, window, hits);
+        for stretch in number::stretches(text) {
+            number::find(text, stretch, hits);
         }
         if self.without_sign {
             optional::find(text, |class| self.is_on(class), hits);

@@ -1,15 +1,13 @@
 //! Payment cards and bank accounts: runs of digits (and capitals) with a checksum.
 //!
-//! Both are dense in digits and capitals, which prose and code are not: a window of 32 bytes with
-//! fewer than seven of them holds no half of either, and everything else is looked at only around
-//! the windows that have more.
+//! Both are long runs of bytes that seldom stand together in prose and code, so that most of a text
+//! is never looked at.
 
 use super::{Class, Hit, before, is_word, run};
 use std::ops::Range;
 
-const WINDOW: usize = 32;
-/// Digits and capitals in one of the two windows that the shortest card or IBAN can lie across.
-const DENSE: u8 = 7;
+/// Bytes of the shortest card number; IBANs have 15 at least.
+pub const SHORTEST: usize = 13;
 /// Bytes of the longest IBAN with its spaces.
 const LONGEST: usize = 42;
 
@@ -20,23 +18,32 @@ const COUNTRIES: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21C
     PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22\
     VG24XK20YE30";
 
-/// The places where a card or an IBAN can begin that lies in or across a dense window.
-pub fn windows(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let dense = bytes.chunks(WINDOW).enumerate().filter(|(_, window)| {
-        let count = window.iter().fold(0u8, |sum, byte| {
-            let is_digit = byte.wrapping_sub(b'0') < 10;
-            let is_capital = byte.wrapping_sub(b'A') < 26;
-            sum + u8::from(is_digit | is_capital)
-        });
-        count >= DENSE
-    });
-    let mut done = 0;
-    dense.map(move |(place, window)| {
-        let at = place * WINDOW;
-        let from = at.saturating_sub(LONGEST).max(done);
-        done = at + window.len();
-        from..done
+/// The stretches of `bytes` that are long enough for a card or an IBAN. None of them lies between two
+/// bytes [`SHORTEST`] apart, so few bytes of a text are looked at.
+pub fn stretches(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = SHORTEST - 1;
+    std::iter::from_fn(move || {
+        while let Some(byte) = bytes.get(at) {
+            if !is_part(*byte) {
+                at += SHORTEST;
+                continue;
+            }
+            let ahead = bytes.get(..at).unwrap_or_default().iter().rev();
+            let from = at - ahead.take_while(|byte| is_part(**byte)).count();
+            let to = at + run(bytes, at, usize::MAX, is_part);
+            at = to + SHORTEST;
+            if to - from >= SHORTEST {
+                return Some(from..to);
+            }
+        }
+        None
     })
+}
+
+/// What cards and IBANs are made of.
+#[inline]
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte.is_ascii_uppercase() || byte == b' ' || byte == b'-'
 }
 
 fn is_spaced_digit(byte: u8) -> bool {
@@ -47,10 +54,10 @@ fn is_spaced_capital(byte: u8) -> bool {
     byte.is_ascii_digit() || byte.is_ascii_uppercase() || byte == b' '
 }
 
-/// Whether one can begin in `window`, whatever stands before and behind it.
-pub fn may_stand(bytes: &[u8], window: Range<usize>) -> bool {
-    let mut at = window.start;
-    while at < window.end {
+/// Whether one can begin in `stretch`, whatever stands before and behind it.
+pub fn may_stand(bytes: &[u8], stretch: Range<usize>) -> bool {
+    let mut at = stretch.start;
+    while at < stretch.end {
         match bytes.get(at) {
             Some(b'2'..=b'6') => {
                 let length = run(bytes, at, LONGEST, is_spaced_digit);
@@ -73,10 +80,10 @@ pub fn may_stand(bytes: &[u8], window: Range<usize>) -> bool {
     false
 }
 
-/// Finds those that begin in `window`.
-pub fn find(text: &[u8], window: Range<usize>, hits: &mut Vec<Hit>) {
-    let mut at = window.start;
-    while at < window.end {
+/// Finds those that begin in `stretch`.
+pub fn find(text: &[u8], stretch: Range<usize>, hits: &mut Vec<Hit>) {
+    let mut at = stretch.start;
+    while at < stretch.end {
         let Some(byte) = text.get(at) else { return };
         if before(text, at).is_some_and(is_word) {
             at += 1;
