@@ -29,6 +29,7 @@ mod memory_limiter;
 mod names;
 mod orphans;
 mod probabilistic_sampler;
+mod repeats;
 mod resource;
 mod selection;
 mod sensitive;

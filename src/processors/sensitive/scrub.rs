@@ -22,6 +22,7 @@ use crate::otlp::wire::{Field, Message};
 use crate::otlp::write::put_int_attribute;
 use crate::processors::inspect::{Inspector, Item, Part};
 use crate::processors::names::Pattern;
+use crate::processors::repeats::Repeats;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Scrub {
     removed: Removed,
     /// Whether the resource and the scope above are marked.
     marked: (bool, bool),
+    /// Names of spans that hold nothing.
+    passed: Repeats,
     /// Where edits go that are not to be made.
     unmade: Edits,
 }
@@ -44,6 +47,7 @@ impl Scrub {
             rules,
             removed: Removed::default(),
             marked: (false, false),
+            passed: Repeats::default(),
             unmade: Edits::default(),
         }
     }
@@ -68,8 +72,15 @@ impl Scrub {
         let own = gone.len();
         for part in &span.parts {
             match part.number {
-                span::NAME | span::TRACE_STATE if self.passes_text(span.field(*part).bytes()) => {}
-                span::NAME | span::TRACE_STATE => return false,
+                span::NAME | span::TRACE_STATE => {
+                    let text = span.field(*part).bytes();
+                    if !self.passed.has(text) {
+                        if !self.passes_text(text) {
+                            return false;
+                        }
+                        self.passed.offer(text);
+                    }
+                }
                 span::EVENTS => match self.quick_event(span.field(*part)) {
                     Some(Some(rule)) => gone.push((*part, rule)),
                     Some(None) => {}

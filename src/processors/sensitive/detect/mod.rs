@@ -67,9 +67,12 @@ pub const ALL: [Detector; 14] = [
 /// Bytes of the shortest text in which anything is found: an email address.
 const SHORTEST: usize = 6;
 
-/// Bytes of the shortest secret, but for the headers and tokens that
-/// [`Detectors::may_hold_secret`] names: the id of an AWS key.
+/// Bytes of the shortest secret, the id of an AWS key, but for headers, which have a space, and
+/// tokens of Slack, which have an x.
 const SHORTEST_SECRET: usize = 20;
+
+/// Bytes of the shortest of these: `Basic` with a user and a password.
+const SHORTEST_HEADER: usize = 12;
 
 /// The place of `class` in [`ALL`].
 pub fn place(class: Class) -> usize {
@@ -147,11 +150,10 @@ impl Detectors {
             || self.may_hold_secret(text)
     }
 
-    /// Whether `text` has one of the signs of secrets. Of the short texts those can hold one that
-    /// have a space, as headers do, or an x, as the tokens of Slack.
+    /// Whether `text` has one of the signs of secrets.
     fn may_hold_secret(&self, text: &[u8]) -> bool {
         let is_short = text.len() < SHORTEST_SECRET;
-        if is_short && memchr::memchr2(b' ', b'x', text).is_none() {
+        if text.len() < SHORTEST_HEADER || is_short && memchr::memchr2(b' ', b'x', text).is_none() {
             return false;
         }
         let mut found = false;
