@@ -655,3 +655,13 @@ fn what_it_took_from_a_resource_nobody_behind_it_in_the_row_puts_on_spans() {
     assert!(after.contains("span 1/a1 session.id=\"s\"\n"), "{after}");
     assert!(!after.contains("bob"), "{after}");
 }
+
+#[test]
+fn who_speaks_may_stand_there_as_bytes() {
+    check(
+        "sensitive",
+        "{}",
+        r#"span 1/a1 k={"role":0x75736572,"content":"hi"}"#,
+        r#"span 1/a1 k={"role":0x75736572} app.agent.sensitive.removed_attributes=1"#,
+    );
+}

@@ -233,11 +233,11 @@ impl<'r> Treat<'r> {
                 }
             }
             AnyValue::Map(map) => {
-                let is_message = self.takes_content()
-                    && view::members(map).any(|member| {
-                        let role = member.value.as_text();
-                        member.key == b"role" && role.is_some_and(json::is_role)
-                    });
+                let is_message = self.takes_content() && view::members(map).any(|member| {
+                    let role = matches!(member.value, AnyValue::Text(role) | AnyValue::Bytes(role)
+                            if json::is_role(role));
+                    member.key == b"role" && role
+                });
                 for field in map.fields().filter(|field| field.number == list::VALUES) {
                     if is_message && json::is_said(view::key(&field)) {
                         edits.remove(map, &field);
