@@ -317,6 +317,12 @@ impl Scrub {
         let target = if dry { &mut unmade } else { edits };
         let mut treat = self.treat(active, marked);
         let touched = parts::attributes(&mut treat, message, fields, target);
+        // A resource has no name.
+        if fields.0 == scope::ATTRIBUTES
+            && let Some(name) = message.field(scope::NAME)
+        {
+            parts::text(&mut treat, Place::ScopeName, message, name, target);
+        }
         self.keep(unmade);
         if !dry {
             hidden.extend(touched);
