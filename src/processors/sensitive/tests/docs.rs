@@ -8,8 +8,8 @@ const HEAD: &str = "\
 
 With `sensitive: {}` the processor takes out what the tables below name, wherever it stands: in
 attributes of resources, scopes, spans, events, links, log records, points and exemplars, in the
-maps, arrays and JSON inside them, and in bodies. Names of spans and events, status messages and
-trace states are looked into for secrets by their form. Below an attribute `sensitive` or
+maps, arrays and JSON inside them, and in bodies. Names of spans, events and scopes, status
+messages and trace states are looked into for secrets by their form. Below an attribute `sensitive` or
 `app.sensitive` that is true (on an event, a log record, a span, a scope or a resource) only ids,
 times, kinds, names of models and tools, token counts and costs stay.
 
@@ -26,6 +26,11 @@ processors:
         texts: [status_message]
         action: keep
 ```
+
+What it does not see: texts in other encodings than JSON and UTF-8 (percent signs, base64), keys
+of attributes, names of metrics. `baggage` behind it decodes what it promotes, so a user id that is
+an address and travels as `user.id=alice%40example.com` arrives as an address; put `baggage` before
+`sensitive` where that must not be. An attribute that was changed here is not promoted.
 
 This page is written from the rules: `SPANLOOM_WRITE_DOCS=1 cargo test --lib sensitive`.
 ";
