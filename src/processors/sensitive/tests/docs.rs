@@ -9,8 +9,8 @@ const HEAD: &str = "\
 With `sensitive: {}` the processor takes out what the tables below name, wherever it stands: in
 attributes of resources, scopes, spans, events, links, log records, points and exemplars, in the
 maps, arrays and JSON inside them, and in bodies. Names of spans, events and scopes, status
-messages and trace states are looked into for secrets by their form. Below an attribute `sensitive` or
-`app.sensitive` that is true (on an event, a log record, a span, a scope or a resource) only ids,
+messages and trace states are looked into for secrets by their form. Below an attribute `sensitive`
+or `app.sensitive` that is true (on an event, a log record, a span, a scope or a resource) only ids,
 times, kinds, names of models and tools, token counts and costs stay.
 
 What always stays: ids, times, kinds, status codes, links, and every span.
