@@ -29,11 +29,14 @@
 //! to one replica (a load balancer that routes by trace id); a trace that is spread over several
 //! leaves each of them in part, on time, and what follows sees its parts apart.
 
+mod blocks;
 mod headers;
-mod held;
-mod piece;
+mod meters;
+mod runs;
+mod slab;
+mod traces;
 
-use super::memory::{Bounds, Gauges, Memory, trace_key};
+use super::memory::trace_key;
 use super::{Built, Kind, Out, Setup, Stateful};
 use crate::account::Charge;
 use crate::batch::{Batch, Signal};
@@ -43,13 +46,13 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::fields::{log_record, resource_group, scope_group, span};
 use crate::otlp::wire::Message;
-use crate::telemetry::{Counter, Gauge};
-use foldhash::fast::RandomState;
-use hashbrown::HashSet;
-use headers::{Headers, Id};
-use held::{Due, Held, Timing, Trace};
-use piece::{Group, Piece};
+use blocks::Blocks;
+use bytes::Bytes;
+use headers::Headers;
+use meters::{Cause, Meters};
+use runs::{Gone, Group, Run};
 use std::time::Duration;
+use traces::{Due, Known, Timing, Traces};
 
 const KEYS: &[Key] = &[
     Key::duration("idle", limits::WINDOW_IDLE, "time without spans after which a trace leaves"),
@@ -123,235 +126,354 @@ fn timing(section: &Section) -> Timing {
     Timing { idle, wait, tick }
 }
 
-/// Why a trace leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    Idle,
-    Wait,
-    Bytes,
-    Spans,
-    Traces,
-    Size,
-    Shutdown,
-}
-
-impl Cause {
-    const ALL: [Cause; 7] = [
-        Cause::Idle,
-        Cause::Wait,
-        Cause::Bytes,
-        Cause::Spans,
-        Cause::Traces,
-        Cause::Size,
-        Cause::Shutdown,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Cause::Idle => "idle",
-            Cause::Wait => "wait",
-            Cause::Bytes => "bytes",
-            Cause::Spans => "spans",
-            Cause::Traces => "traces",
-            Cause::Size => "size",
-            Cause::Shutdown => "shutdown",
-        }
-    }
-
-    fn is_early(self) -> bool {
-        matches!(self, Cause::Bytes | Cause::Spans | Cause::Traces | Cause::Size)
-    }
-}
-
-/// An item of a request.
-#[derive(Clone, Copy)]
+/// A run of a request.
 struct Found {
-    /// `None` if it is not held.
-    trace: Option<u128>,
-    group: Group,
-    /// Its field.
-    at: usize,
-    end: usize,
+    /// The number of its trace; `None` if it is not held.
+    trace: Option<u32>,
+    run: Run,
 }
 
 /// The processor.
 struct Window {
     /// The number of the items' field with the trace id.
     trace_id: u32,
-    held: Held,
-    /// Traces that left.
-    left: Memory<()>,
-    limit_bytes: usize,
-    limit_spans: usize,
-    limit_traces: usize,
-    leaving: Leaving,
+    traces: Traces,
+    blocks: Blocks,
+    headers: Headers,
+    limits: Limits,
+    /// Traces that are about to leave, and their bytes.
+    leaving: Vec<Gone>,
+    leaving_bytes: usize,
     /// What all this takes, in the process's account.
     charge: Charge,
     /// An empty batch that nobody waits for: what leaves is made from it.
     blank: Option<Batch>,
+    /// The runs and the groups of the request at hand.
+    found: Vec<Found>,
+    groups: Vec<Group>,
     meters: Meters,
 }
 
-/// Pieces that are about to leave as one batch.
-#[derive(Default)]
-struct Leaving {
-    pieces: Vec<Piece>,
-    items: usize,
-    /// Bytes of the items.
-    len: usize,
-    /// What stands around them, and its bytes.
-    headers: HashSet<Id, RandomState>,
-    around: usize,
+/// How much is held.
+struct Limits {
+    bytes: usize,
+    spans: usize,
+    traces: usize,
+    /// Traces that are remembered, and how long.
+    left: usize,
+    ttl: Duration,
+}
+
+impl Limits {
+    fn new(section: &Section) -> Limits {
+        let bytes = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
+        let left = bytes / limits::WINDOW_LEFT_SHARE / Traces::trace_bytes();
+        Limits {
+            bytes: bytes / 100 * limits::WINDOW_HELD_PERCENT,
+            spans: section.count("limit_spans"),
+            traces: section.count("num_traces"),
+            left: section.count("limit_released").min(left),
+            ttl: section.duration("ttl"),
+        }
+    }
 }
 
 impl Window {
     fn new(section: &Section, setup: &Setup<'_>) -> Window {
-        let limit_bytes = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
-        let meters = Meters::new(setup);
-        let bounds = Bounds {
-            traces: section.count("limit_released"),
-            bytes: limit_bytes / 8,
-            ttl: section.duration("ttl"),
-        };
+        let limits = Limits::new(section);
+        let segment = limits.bytes / limits::WINDOW_SEGMENTS;
+        let segment = segment.clamp(limits::WINDOW_SEGMENT_MIN, limits::WINDOW_SEGMENT_MAX);
         Window {
             trace_id: match setup.signal {
                 Signal::Logs => log_record::TRACE_ID,
                 _ => span::TRACE_ID,
             },
-            held: Held::new(timing(section)),
-            left: Memory::new(bounds, meters.memory(setup), |()| 0),
-            limit_bytes,
-            limit_spans: section.count("limit_spans"),
-            limit_traces: section.count("num_traces"),
-            leaving: Leaving::default(),
+            traces: Traces::new(timing(section)),
+            blocks: Blocks::new(segment),
+            headers: Headers::default(),
+            limits,
+            leaving: vec![],
+            leaving_bytes: 0,
             charge: setup.account.charge(0),
             blank: None,
-            meters,
+            found: vec![],
+            groups: vec![],
+            meters: Meters::new(setup),
         }
     }
 
-    /// Whether items of `trace` are held: not those of one that has left.
-    fn holds(&mut self, trace: u128, now: Moment) -> bool {
-        self.held.holds(trace) || self.left.get(trace, now).is_none()
+    /// Bytes that all of it takes.
+    fn bytes(&self) -> usize {
+        self.blocks.bytes() + self.traces.bytes() + self.headers.bytes()
     }
 
-    /// All items of `batch`, with what stands around them in use.
-    fn find(&mut self, batch: &Batch, now: Moment, groups: &mut Vec<Group>) -> Vec<Found> {
-        let mut found = Vec::with_capacity(batch.items());
-        let (mut before, mut trace, mut late) = (&[][..], None, false);
-        let mut content = vec![];
+    /// Finds the runs of `batch`, with what stands around them in use until [`Window::done`].
+    fn find(&mut self, batch: &Batch, now: Moment) {
+        let (mut before, mut trace, mut late) = (&[][..], None, 0);
+        let (mut content, mut all_late) = (vec![], 0);
         for resource in batch.request().resource_groups() {
             let around = header(batch, resource.0, resource_group::SCOPE_GROUPS, &mut content);
-            let id = self.held.headers.take(around);
+            let id = self.headers.take(around);
             for scope in resource.scope_groups() {
                 let around = header(batch, scope.0, scope_group::ITEMS, &mut content);
-                let group = Group { resource: id, scope: self.held.headers.take(around) };
-                self.held.headers.take_again(id);
-                groups.push(group);
+                let group = Group { resource: id, scope: self.headers.take(around) };
+                self.headers.take_again(id);
+                self.groups.push(group);
                 for field in scope.item_fields() {
                     let item = field.message().and_then(|item| item.field(self.trace_id));
                     let key = item.map(|field| field.bytes()).unwrap_or_default();
                     if key != before {
                         before = key;
-                        let valid = trace_key(key);
-                        trace = valid.filter(|trace| self.holds(*trace, now));
-                        late = valid.is_some() && trace.is_none();
+                        let known = trace_key(key).map(|id| self.traces.meet(id, now.monotonic));
+                        late = usize::from(matches!(known, Some(Known::Left(_))));
+                        trace = match known {
+                            Some(Known::Held(number)) => Some(number),
+                            Some(Known::Left(_)) | None => None,
+                        };
                     }
-                    self.meters.late.add(usize::from(late));
-                    found.push(Found { trace, group, at: field.at, end: field.end });
+                    all_late += late;
+                    let (at, end) = (field.at as u32, field.end as u32);
+                    match self.found.last_mut() {
+                        Some(Found { trace: of, run })
+                            if *of == trace && run.end == at && run.group == group =>
+                        {
+                            run.end = end;
+                            run.items += 1;
+                        }
+                        _ => {
+                            let run = Run { block: 0, group, at, end, items: 1 };
+                            self.found.push(Found { trace, run });
+                        }
+                    }
                 }
             }
-            self.held.headers.put_back(id);
+            self.headers.put_back(id);
         }
-        found
+        self.meters.late.add(all_late);
     }
 
-    /// Holds what is to be held and passes the rest.
-    fn take(&mut self, batch: &Batch, mut found: Vec<Found>, now: Moment, out: &mut Out) {
-        // Stable: the items of a trace keep their order. What is not held comes first.
-        found.sort_by_key(|item| item.trace);
-        for run in found.chunk_by(|a, b| a.trace == b.trace) {
-            let items = run
-                .iter()
-                .map(|item| (item.group, batch.bytes().get(item.at..item.end).unwrap_or_default()));
-            let piece = Piece::of(items, &mut self.held.headers);
-            let Some(trace) = run.first().and_then(|item| item.trace) else {
-                self.leaving.add([piece], &self.held.headers);
-                self.send(now, out);
-                continue;
-            };
-            let size = self.held.add(trace, piece, now.monotonic);
-            if size > limits::REQUEST_BYTES / 2
-                && let Some(trace) = self.held.remove(trace)
-            {
-                self.release(trace, Cause::Size, now, out);
+    /// Ends the use of what stands around the runs of the request at hand.
+    fn done(&mut self) {
+        self.found.clear();
+        let ids = self.groups.drain(..).flat_map(Group::ids);
+        ids.for_each(|id| self.headers.put_back(id));
+    }
+
+    /// Holds what is to be held of `batch`: a copy of it, or of those of its runs.
+    fn hold(&mut self, batch: &Batch, now: Moment, out: &mut Out) {
+        let mut found = std::mem::take(&mut self.found);
+        found.retain(|found| found.trace.is_some());
+        let items: usize = found.iter().map(|found| found.run.items as usize).sum();
+        let whole = items == batch.items();
+        let block = if whole {
+            let bytes = batch.bytes();
+            self.blocks.insert([&bytes[..]].into_iter(), bytes.len(), items)
+        } else {
+            let len = found.iter().map(|found| found.run.len()).sum();
+            let parts = found.iter().map(|found| found.run.of(batch.bytes()));
+            self.blocks.insert(parts, len, 0)
+        };
+        let (mut at, mut large) = (0, None);
+        for Found { trace, run } in &mut found {
+            let Some(trace) = *trace else { continue };
+            run.block = block;
+            if !whole {
+                let len = run.end - run.at;
+                (run.at, run.end) = (at, at + len);
+                at += len;
             }
-            self.relieve(now, out);
+            if self.add(trace, *run) > limits::REQUEST_BYTES / 2 {
+                large = Some(trace);
+            }
         }
-    }
-
-    /// Lets the oldest traces go if there is too much of anything. A little more than needed, so
-    /// that they leave together.
-    fn relieve(&mut self, now: Moment, out: &mut Out) {
-        let Some(cause) = self.pressure(0) else { return };
-        while self.pressure(RELIEF).is_some()
-            && let Some(trace) = self.held.remove_oldest()
-        {
-            self.release(trace, cause, now, out);
-        }
-    }
-
-    /// What there is too much of, if one part in `relief` is to be free (0 for none).
-    fn pressure(&self, relief: usize) -> Option<Cause> {
-        let over = |n: usize, limit: usize| n > limit - limit.checked_div(relief).unwrap_or(0);
-        if over(self.held.bytes() + self.left.bytes(), self.limit_bytes) {
-            return Some(Cause::Bytes);
-        }
-        if over(self.held.items(), self.limit_spans) {
-            return Some(Cause::Spans);
-        }
-        over(self.held.traces(), self.limit_traces).then_some(Cause::Traces)
-    }
-
-    /// Lets a trace leave with the others that do.
-    fn release(&mut self, trace: Trace, cause: Cause, now: Moment, out: &mut Out) {
-        if !self.leaving.fits(trace.size) {
+        self.found = found;
+        if let Some(large) = large {
+            self.release(large, Cause::Size, now, out);
             self.send(now, out);
         }
-        let held = now.monotonic.saturating_sub(trace.first);
-        self.meters.released(&trace, cause, held);
-        self.left.update(trace.id, now, |()| {});
-        self.leaving.add(trace.pieces, &self.held.headers);
     }
 
-    /// Sends off what is about to leave.
-    fn send(&mut self, now: Moment, out: &mut Out) {
-        let leaving = std::mem::take(&mut self.leaving);
-        if leaving.pieces.is_empty() {
-            return;
+    /// Gives a trace a run. Yields the size that it has then.
+    fn add(&mut self, trace: u32, run: Run) -> usize {
+        self.blocks.add(&run, trace);
+        let ids = run.group.ids();
+        ids.into_iter().for_each(|id| self.headers.take_again(id));
+        let around = ids.into_iter().map(|id| self.headers.get(id).len()).sum();
+        self.traces.add(trace, run, around)
+    }
+
+    /// Passes what is not held of `batch`.
+    fn pass_rest(&self, batch: &Batch, now: Moment, out: &mut Out) {
+        let passing = || self.found.iter().filter(|found| found.trace.is_none());
+        let runs = passing().map(|found| (found.run.group, found.run.of(batch.bytes())));
+        let items = passing().map(|found| found.run.items as usize).sum();
+        self.pass(runs.collect(), items, now, out);
+    }
+
+    /// Passes these runs as one batch.
+    fn pass(&self, runs: Vec<(Group, &[u8])>, items: usize, now: Moment, out: &mut Out) {
+        if items > 0 {
+            let bytes = runs::request(runs, &self.headers);
+            self.meters.copied.add(bytes.len());
+            self.pass_request(bytes, items, now, out);
         }
-        let bytes = piece::request(&leaving.pieces, &self.held.headers);
-        let headers = &mut self.held.headers;
-        leaving.pieces.into_iter().for_each(|piece| piece.let_go(headers));
+    }
+
+    fn pass_request(&self, bytes: Bytes, items: usize, now: Moment, out: &mut Out) {
         if let Some(blank) = &self.blank {
-            let mut batch = blank.part(bytes, leaving.items);
+            let mut batch = blank.part(bytes, items);
             // It has waited here and not for room behind.
             batch.arrived = now;
             out.pass(batch);
         }
     }
 
+    /// Lets the oldest traces go if there is too much of anything, with `more` bytes to come. A
+    /// little more than needed, so that they leave together.
+    fn relieve(&mut self, more: usize, now: Moment, out: &mut Out) {
+        while let Some(cause) = self.pressure(more, 0) {
+            while let Some(oldest) = self.traces.oldest()
+                && (self.pressure(more, RELIEF).is_some() || self.is_next(oldest))
+            {
+                self.release(oldest, cause, now, out);
+            }
+            self.send(now, out);
+            if self.traces.held() == 0 {
+                break;
+            }
+        }
+    }
+
+    /// What there is too much of, if one part in `relief` is to be free (0 for none).
+    fn pressure(&self, more: usize, relief: usize) -> Option<Cause> {
+        let over = |n: usize, limit: usize| n > limit - limit.checked_div(relief).unwrap_or(0);
+        if over((self.bytes() + more).saturating_sub(self.leaving_bytes), self.limits.bytes) {
+            return Some(Cause::Bytes);
+        }
+        if over(self.traces.items(), self.limits.spans) {
+            return Some(Cause::Spans);
+        }
+        over(self.traces.held(), self.limits.traces).then_some(Cause::Traces)
+    }
+
+    /// Whether a trace stands in the same request as the last that leaves.
+    fn is_next(&self, number: u32) -> bool {
+        let last = self.leaving.last().and_then(|gone| gone.runs.last());
+        let next = self.traces.runs(number).first();
+        last.zip(next).is_some_and(|(last, next)| last.block == next.block)
+    }
+
+    /// Lets a trace leave with the others that do.
+    fn release(&mut self, number: u32, cause: Cause, now: Moment, out: &mut Out) {
+        if self.leaving_bytes >= limits::WINDOW_PORTION && !self.is_next(number) {
+            self.send(now, out);
+        }
+        let Some(gone) = self.traces.let_go(number, now.monotonic) else { return };
+        self.meters.released(&gone, cause);
+        self.leaving_bytes += gone.runs.iter().map(Run::len).sum::<usize>();
+        if let Some(block) = gone.block() {
+            self.blocks.leave(block, gone.runs.len());
+        }
+        self.leaving.push(gone);
+    }
+
+    /// Sends off what is about to leave: whole requests as they came, all else joined.
+    fn send(&mut self, now: Moment, out: &mut Out) {
+        let leaving = std::mem::take(&mut self.leaving);
+        self.leaving_bytes = 0;
+        let (mut runs, mut items, mut size, mut whole) = (vec![], 0, 0, vec![]);
+        for gone in &leaving {
+            let block = gone.block();
+            let block = block.filter(|n| self.blocks.leaves_whole(*n, WHOLE_BYTES).is_some());
+            if let Some(number) = block {
+                // Traces of one request came together and leave in a row.
+                if whole.last() != Some(&number)
+                    && !whole.contains(&number)
+                    && let Some(block) = self.blocks.get(number)
+                {
+                    self.pass_request(block.bytes.clone(), block.whole, now, out);
+                    whole.push(number);
+                }
+                continue;
+            }
+            if size + gone.size > limits::WINDOW_PORTION {
+                self.pass(std::mem::take(&mut runs), items, now, out);
+                (items, size) = (0, 0);
+            }
+            let bytes = |run: &Run| (run.group, self.blocks.bytes_of(run));
+            runs.extend(gone.runs.iter().map(bytes));
+            items += gone.items;
+            size += gone.size;
+        }
+        self.pass(runs, items, now, out);
+        self.let_go(leaving);
+    }
+
+    /// Gives back what `gone` traces took.
+    fn let_go(&mut self, gone: Vec<Gone>) {
+        let mut sparse = vec![];
+        for run in gone.into_iter().flat_map(|gone| gone.runs) {
+            run.group.ids().into_iter().for_each(|id| self.headers.put_back(id));
+            match self.blocks.let_go(&run) {
+                Some(segment) if !sparse.contains(&segment) => sparse.push(segment),
+                _ => {}
+            }
+        }
+        for segment in sparse {
+            self.blocks.sparse(segment).into_iter().for_each(|block| self.compact(block));
+        }
+        while self.traces.left() > self.limits.left && self.traces.forget(Duration::MAX) {
+            self.meters.forgotten.add(1);
+        }
+    }
+
+    /// Copies what is held of a block into one of its own.
+    fn compact(&mut self, number: u32) {
+        let Some(mut old) = self.blocks.remove(number) else { return };
+        old.traces.sort_unstable();
+        old.traces.dedup();
+        // A trace may have left, and its number may be that of another now.
+        let traces = &self.traces;
+        let runs = old.traces.iter().flat_map(|trace| traces.runs(*trace));
+        let runs: Vec<Run> = runs.filter(|run| run.block == number).copied().collect();
+        let len = runs.iter().map(Run::len).sum();
+        self.meters.copied.add(len);
+        let block = self.blocks.insert(runs.iter().map(|run| run.of(&old.bytes)), len, 0);
+        let mut at = 0;
+        for trace in old.traces {
+            for run in self.traces.runs_mut(trace).iter_mut().filter(|run| run.block == number) {
+                let end = at + run.end - run.at;
+                (run.block, run.at, run.end) = (block, at, end);
+                at = end;
+                self.blocks.add(run, trace);
+            }
+        }
+    }
+
+    /// Forgets traces that left long ago.
+    fn expire(&mut self, now: Moment) {
+        let Some(since) = now.monotonic.checked_sub(self.limits.ttl) else { return };
+        while self.traces.forget(since) {
+            self.meters.expired.add(1);
+        }
+    }
+
     fn show(&mut self) {
-        let bytes = self.held.bytes() + self.left.bytes();
+        let bytes = self.bytes();
         self.charge.resize(bytes);
-        self.meters.traces.set(self.held.traces() as i64);
-        self.meters.items.set(self.held.items() as i64);
+        self.meters.traces.set(self.traces.held() as i64);
+        self.meters.items.set(self.traces.items() as i64);
         self.meters.bytes.set(bytes as i64);
+        self.meters.remembered.set(self.traces.left() as i64);
     }
 }
 
 /// The part of a bound that is made free when it is reached, one in so many.
-const RELIEF: usize = 32;
+const RELIEF: usize = 64;
+
+/// Bytes from which on a request that leaves whole leaves as it came. Smaller ones are joined: what
+/// is behind takes its time per batch.
+const WHOLE_BYTES: usize = 16 << 10;
 
 /// The fields of `group` in `batch` without its `children`.
 fn header<'a>(
@@ -367,125 +489,49 @@ fn header<'a>(
     content
 }
 
-impl Leaving {
-    /// Whether a trace of `size` bytes with all around it still fits one export request, with what
-    /// processors behind may add to it.
-    fn fits(&self, size: usize) -> bool {
-        self.len + self.around + size <= limits::EXPORT_BYTES / 4 * 3
-    }
-
-    fn add(&mut self, pieces: impl IntoIterator<Item = Piece>, headers: &Headers) {
-        for piece in pieces {
-            self.items += piece.items;
-            self.len += piece.len();
-            for id in piece.groups().flat_map(Group::ids) {
-                if self.headers.insert(id) {
-                    self.around += headers.get(id).len();
-                }
-            }
-            self.pieces.push(piece);
-        }
-    }
-}
-
-struct Meters {
-    /// In the order of [`Cause::ALL`].
-    released: Vec<Counter>,
-    released_items: Counter,
-    evicted: Counter,
-    held_milliseconds: Counter,
-    late: Counter,
-    traces: Gauge,
-    items: Gauge,
-    bytes: Gauge,
-}
-
-impl Meters {
-    fn new(setup: &Setup<'_>) -> Meters {
-        let theirs = |name| format!("otelcol_processor_groupbytrace_{name}");
-        let ours = |name| format!("spanloom_trace_window_{name}");
-        let counter = |name: String, help| setup.counter(&name, help, &[]);
-        let released = |cause: &Cause| {
-            let help = "Traces that left the window, by cause.";
-            setup.counter(&theirs("traces_released"), help, &[("cause", cause.name())])
-        };
-        let time = "Time that traces were held, from the first span on, of all that left.";
-        Meters {
-            released: Cause::ALL.iter().map(released).collect(),
-            released_items: counter(theirs("spans_released"), "Spans that left with their trace."),
-            evicted: counter(theirs("traces_evicted"), "Traces that left early, at a bound."),
-            held_milliseconds: counter(ours("held_milliseconds"), time),
-            late: counter(ours("late_spans"), "Spans that came after their trace had left."),
-            traces: setup.gauge(&theirs("num_traces_in_memory"), "Traces that are held.", &[]),
-            items: setup.gauge(&ours("spans"), "Spans that are held.", &[]),
-            bytes: setup.gauge(&ours("bytes"), "Memory of the window, in bytes.", &[]),
-        }
-    }
-
-    fn memory(&self, setup: &Setup<'_>) -> Gauges {
-        let forgotten = |cause| {
-            let help = "Traces that left and are not remembered any more, by cause.";
-            setup.counter("spanloom_trace_window_forgotten_traces", help, &[("cause", cause)])
-        };
-        let help = "Traces that are remembered as left.";
-        Gauges {
-            traces: setup.gauge("spanloom_trace_window_remembered_traces", help, &[]),
-            evicted: forgotten("evicted"),
-            expired: forgotten("expired"),
-        }
-    }
-
-    fn released(&self, trace: &Trace, cause: Cause, held: Duration) {
-        if let Some(counter) = self.released.get(cause as usize) {
-            counter.add(1);
-        }
-        self.evicted.add(usize::from(cause.is_early()));
-        self.released_items.add(trace.items);
-        self.held_milliseconds.add(usize::try_from(held.as_millis()).unwrap_or(usize::MAX));
-    }
-}
-
 impl Stateful for Window {
     fn process(&mut self, mut batch: Batch, now: Moment, out: &mut Out) {
-        self.left.expire(now);
-        let mut groups = vec![];
-        let found = self.find(&batch, now, &mut groups);
-        if found.iter().all(|item| item.trace.is_none()) {
+        self.expire(now);
+        // Before its traces are looked up, so that those that leave for it are late in it.
+        self.relieve(self.blocks.growth(batch.bytes().len()), now, out);
+        self.find(&batch, now);
+        if self.found.iter().all(|found| found.trace.is_none()) {
             out.pass(batch);
         } else {
             batch.receipts.take_custody();
-            self.blank.get_or_insert_with(|| batch.part(bytes::Bytes::new(), 0));
-            self.take(&batch, found, now, out);
-            self.send(now, out);
+            self.blank.get_or_insert_with(|| batch.part(Bytes::new(), 0));
+            self.pass_rest(&batch, now, out);
+            self.hold(&batch, now, out);
+            drop(batch);
+            self.relieve(0, now, out);
         }
-        let ids = groups.into_iter().flat_map(Group::ids);
-        ids.for_each(|id| self.held.headers.put_back(id));
+        self.done();
         self.show();
     }
 
     fn wake_at(&self) -> Option<Moment> {
-        let monotonic = self.held.next_due()?;
-        Some(Moment { monotonic, unix_nanos: 0 })
+        Some(Moment { monotonic: self.traces.next_due()?, unix_nanos: 0 })
     }
 
     /// Lets go what is due, in portions: what is behind takes one before it gets the next.
     fn wake(&mut self, now: Moment, out: &mut Out) {
         let mut portion = 0;
-        while portion < limits::WINDOW_PORTION
-            && let Some((trace, due)) = self.held.remove_due(now.monotonic)
+        while let Some((number, due)) = self.traces.due(now.monotonic)
+            && (portion < limits::WINDOW_PORTION || self.is_next(number))
         {
-            portion += trace.size;
             let cause = if due == Due::Idle { Cause::Idle } else { Cause::Wait };
-            self.release(trace, cause, now, out);
+            portion += self.traces.size(number);
+            self.release(number, cause, now, out);
         }
         self.send(now, out);
-        self.left.expire(now);
+        self.expire(now);
+        self.traces.shrink();
         self.show();
     }
 
     fn finish(&mut self, now: Moment, out: &mut Out) {
-        while let Some(trace) = self.held.remove_oldest() {
-            self.release(trace, Cause::Shutdown, now, out);
+        while let Some(number) = self.traces.oldest() {
+            self.release(number, Cause::Shutdown, now, out);
         }
         self.send(now, out);
         self.show();
