@@ -261,6 +261,10 @@ pub const BAGGAGE_KEYS: usize = 32;
 /// Key `baggage.max_value_bytes`; metric `spanloom_baggage_rejected_members`.
 pub const BAGGAGE_VALUE_BYTES: i64 = 256;
 
+/// Rules of the user in one `sensitive` processor: one bit of a word each, but for the last. Key
+/// `sensitive.rules`.
+pub const SENSITIVE_RULES: usize = 63;
+
 /// Traces whose baggage is remembered, and the MiB they take: a trace takes about 300 bytes, so
 /// the first bound comes first. Keys `baggage.limit_traces` and `baggage.limit_mib`; metric
 /// `spanloom_baggage_forgotten_traces`.

@@ -94,6 +94,12 @@ pub mod metric {
     pub const DATA_POINTS: u32 = 1;
     /// The attributes of a data point, by what holds it in the order of [`DATA`].
     pub const POINT_ATTRIBUTES: [u32; 5] = [7, 7, 9, 1, 7];
+    /// The exemplars of a data point, in the same order; a summary has none.
+    pub const POINT_EXEMPLARS: [Option<u32>; 5] = [Some(5), Some(5), Some(8), Some(11), None];
+}
+/// `Exemplar`.
+pub mod exemplar {
+    pub const FILTERED_ATTRIBUTES: u32 = 7;
 }
 /// `KeyValue`.
 pub mod key_value {

@@ -2,7 +2,7 @@
 //! pipeline's own, and which share a walk.
 //!
 //! Inspectors in a row become one processor. A second one of the same type begins a new row: it
-//! must see what the first has added. A stateless processor leads, unless it can inspect and
+//! must see what the first has added, and so does a stateless one (`sensitive`). A stateless processor leads, unless it can inspect and
 //! stands directly before inspectors that hold state; then it joins them, for one walk on one task
 //! is cheaper than two on two.
 
@@ -68,7 +68,8 @@ fn rows(stages: Vec<Stage>) -> Vec<Vec<Stage>> {
 }
 
 fn joins(before: &Stage, stage: &Stage) -> bool {
-    before.name != stage.name && inspects(before) && inspects(stage)
+    let is_stateless = matches!(stage.processor, Built::Stateless(_));
+    before.name != stage.name && !is_stateless && inspects(before) && inspects(stage)
 }
 
 fn inspects(stage: &Stage) -> bool {
@@ -148,6 +149,8 @@ mod tests {
             (&["baggage", "filter", "orphans"], (0, 3)),
             (&["baggage", "baggage"], (0, 2)),
             (&["sensitive", "baggage", "sensitive"], (0, 2)),
+            (&["baggage", "sensitive"], (0, 2)),
+            (&["baggage", "sensitive", "orphans"], (0, 2)),
         ];
         for (names, expected) in cases {
             assert_eq!(arranged(names), *expected, "{names:?}");

@@ -8,12 +8,13 @@
 //! what they added. Whoever must see additions too is no inspector.
 
 use super::names::{Names, Pattern};
+use super::sieve::{Place, Sieve};
 use super::{Out, Stateful};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, span};
-use crate::otlp::view::{self, Request};
+use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value};
 use crate::telemetry::Counter;
 use std::sync::Arc;
@@ -23,8 +24,33 @@ pub trait Inspector: Send {
     /// The attribute keys that it looks at.
     fn keys(&self) -> Vec<Pattern>;
 
+    /// Whether it looks at all attributes of the items of this scope, which then stand in
+    /// [`Item::rest`] if they have none of the keys.
+    fn all(&self) -> bool {
+        false
+    }
+
+    /// Whether it leaves `attribute`, which has none of the keys, as it is, in whatever item it
+    /// stands. One that it does not let pass stands in [`Item::rest`].
+    fn passes(&self, _attribute: &Field<'_>) -> bool {
+        true
+    }
+
     /// A batch begins.
     fn begin(&mut self, _now: Moment) {}
+
+    /// The items of `group` follow. What it takes out of the resource or changes there it puts
+    /// into `hidden`, as [`Item::resource_hidden`] has it.
+    fn resource(
+        &mut self,
+        _group: ResourceGroup<'_>,
+        _hidden: &mut Vec<usize>,
+        _edits: &mut Edits,
+    ) {
+    }
+
+    /// The items of `group` follow; metrics are no items, and stand in it.
+    fn scope(&mut self, _group: ScopeGroup<'_>, _signal: Signal, _edits: &mut Edits) {}
 
     /// Looks at the next item.
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits);
@@ -41,6 +67,9 @@ pub struct Item<'a> {
     pub signal: Signal,
     /// What it stands in, and where.
     pub resource_group: Message<'a>,
+    /// Where attributes of the resource begin that were taken out or changed: nobody is to read
+    /// them.
+    pub resource_hidden: Vec<usize>,
     pub scope_group: Message<'a>,
     pub field: Field<'a>,
     pub message: Message<'a>,
@@ -51,6 +80,8 @@ pub struct Item<'a> {
     pub parent_span_id: &'a [u8],
     /// Those that some inspector in the row looks at.
     pub attributes: Vec<Part>,
+    /// Of the others those that some inspector in the row does not let pass.
+    pub rest: Vec<Part>,
     /// All other fields that OTLP knows, in order.
     pub parts: Vec<Part>,
     removed: bool,
@@ -96,6 +127,7 @@ impl<'a> Item<'a> {
         Item {
             signal,
             resource_group: nowhere,
+            resource_hidden: Vec::new(),
             scope_group: nowhere,
             field: Field { number: 0, value: Value::Len(&[]), at: 0, end: 0 },
             message: nowhere,
@@ -103,6 +135,7 @@ impl<'a> Item<'a> {
             span_id: &[],
             parent_span_id: &[],
             attributes: Vec::new(),
+            rest: Vec::new(),
             parts: Vec::new(),
             removed: false,
         }
@@ -115,18 +148,21 @@ impl<'a> Item<'a> {
         scope_group: Message<'a>,
         field: Field<'a>,
         shape: &Shape,
-        keys: &Names<()>,
+        mut place: impl FnMut(&Field<'a>) -> Place,
     ) {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
         (self.trace_id, self.span_id, self.parent_span_id) = (&[], &[], &[]);
         self.removed = false;
         self.attributes.clear();
+        self.rest.clear();
         self.parts.clear();
         for field in self.message.fields() {
             if field.number == shape.attributes {
-                if keys.find(view::key(&field)).is_some() {
-                    self.attributes.push(Part::of(&field));
+                match place(&field) {
+                    Place::Listed => self.attributes.push(Part::of(&field)),
+                    Place::Rest => self.rest.push(Part::of(&field)),
+                    Place::Passed => {}
                 }
             } else if field.number == shape.trace_id {
                 self.trace_id = field.bytes();
@@ -136,6 +172,21 @@ impl<'a> Item<'a> {
                 self.parent_span_id = field.bytes();
             } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
+            }
+        }
+    }
+
+    /// Puts all other attributes into [`Item::rest`], whoever lets them pass.
+    pub fn show_all(&mut self) {
+        let number = match self.signal {
+            Signal::Logs => log_record::ATTRIBUTES,
+            _ => span::ATTRIBUTES,
+        };
+        let mut listed = self.attributes.iter().peekable();
+        self.rest.clear();
+        for field in self.message.fields().filter(|field| field.number == number) {
+            if listed.next_if(|part| part.at == field.at as u32).is_none() {
+                self.rest.push(Part::of(&field));
             }
         }
     }
@@ -162,11 +213,13 @@ impl<'a> Item<'a> {
     }
 
     /// Hides these fields from the inspectors behind, since they are taken out or changed:
-    /// attributes first, then others, each in the order in which they stand here.
+    /// attributes first, then the rest of them, then others, each in the order in which they stand
+    /// here.
     pub fn hide(&mut self, gone: &[Part]) {
         let mut gone = gone.iter().peekable();
         let mut stays = |part: &Part| gone.next_if(|gone| gone.at == part.at).is_none();
         self.attributes.retain(&mut stays);
+        self.rest.retain(&mut stays);
         self.parts.retain(stays);
     }
 
@@ -182,13 +235,17 @@ impl Part {
     fn of(field: &Field<'_>) -> Part {
         Part { number: field.number, at: field.at as u32, end: field.end as u32 }
     }
+
+    /// Where it stands in the request.
+    pub fn range(self) -> (usize, usize) {
+        (self.at as usize, self.end as usize)
+    }
 }
 
 /// Inspectors in a row.
 pub struct Inspection<'i> {
     inspectors: Vec<Box<dyn Inspector + 'i>>,
-    /// The keys of all of them: most attributes are of no interest to any.
-    keys: Arc<Names<()>>,
+    sieve: Sieve,
     /// Items of the last batch that each inspector left.
     left: Vec<usize>,
     edits: Edits,
@@ -199,12 +256,7 @@ impl<'i> Inspection<'i> {
         let keys = inspectors.iter().flat_map(|inspector| inspector.keys());
         let keys = Arc::new(Names::new(keys.map(|pattern| (pattern, ()))));
         let left = vec![0; inspectors.len()];
-        Inspection { inspectors, keys, left, edits: Edits::default() }
-    }
-
-    /// One inspector alone, whose keys are at hand.
-    pub fn of(inspector: Box<dyn Inspector + 'i>, keys: Arc<Names<()>>) -> Inspection<'i> {
-        Inspection { inspectors: vec![inspector], keys, left: vec![0], edits: Edits::default() }
+        Inspection { inspectors, sieve: Sieve::new(keys), left, edits: Edits::default() }
     }
 
     /// Shows `batch` to all of them and applies what they want.
@@ -212,9 +264,12 @@ impl<'i> Inspection<'i> {
         self.left.fill(0);
         self.inspectors.iter_mut().for_each(|inspector| inspector.begin(now));
         match batch.signal() {
-            Signal::Traces => self.walk(&batch, now, &SPAN),
-            Signal::Logs => self.walk(&batch, now, &LOG_RECORD),
-            Signal::Metrics => self.left.fill(batch.items()),
+            Signal::Traces => self.walk(&batch, now, Some(&SPAN)),
+            Signal::Logs => self.walk(&batch, now, Some(&LOG_RECORD)),
+            Signal::Metrics => {
+                self.left.fill(batch.items());
+                self.walk(&batch, now, None);
+            }
         }
         let edits = &mut self.edits;
         for inspector in &mut self.inspectors {
@@ -225,13 +280,25 @@ impl<'i> Inspection<'i> {
     }
 
     #[inline]
-    fn walk(&mut self, batch: &Batch, now: Moment, shape: &Shape) {
-        let mut item = Item::new(batch.signal());
+    fn walk(&mut self, batch: &Batch, now: Moment, shape: Option<&Shape>) {
+        let signal = batch.signal();
+        let mut item = Item::new(signal);
         for group in batch.request().resource_groups() {
+            item.resource_hidden.clear();
+            for inspector in &mut self.inspectors {
+                inspector.resource(group, &mut item.resource_hidden, &mut self.edits);
+            }
             item.resource_group = group.0;
             for scope_group in group.scope_groups() {
+                let edits = &mut self.edits;
+                let each = self.inspectors.iter_mut();
+                each.for_each(|inspector| inspector.scope(scope_group, signal, edits));
+                let Some(shape) = shape else { continue };
+                self.sieve.all = self.inspectors.iter().any(|inspector| inspector.all());
                 for field in scope_group.item_fields() {
-                    item.read(scope_group.0, field, shape, &self.keys);
+                    let (sieve, inspectors) = (&mut self.sieve, &self.inspectors);
+                    let place = |attribute: &Field<'_>| sieve.place(attribute, inspectors);
+                    item.read(scope_group.0, field, shape, place);
                     for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {
                         inspector.item(&mut item, now, &mut self.edits);
                         if item.removed {

@@ -29,9 +29,11 @@ mod memory_limiter;
 mod names;
 mod orphans;
 mod probabilistic_sampler;
+mod repeats;
 mod resource;
 mod selection;
 mod sensitive;
+mod sieve;
 mod span;
 #[cfg(test)]
 mod tests;

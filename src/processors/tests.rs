@@ -102,9 +102,12 @@ impl Bench {
     }
 }
 
-/// The request that `text` notates.
+/// The request that `text` notates. A line that ends with a backslash goes on in the next.
 #[track_caller]
 pub fn request(text: &str) -> Bytes {
+    let lines = text.split(" \\\n").map(str::trim_start);
+    let text = lines.collect::<Vec<_>>().join(" ");
+    let text = text.as_str();
     Bytes::from(text::parse(text).expect("the test's notation is valid"))
 }
 

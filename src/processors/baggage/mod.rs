@@ -218,14 +218,17 @@ impl Baggage {
         }
     }
 
-    /// What the resource of `group` carries.
-    fn resource(&mut self, group: Message<'_>) -> Set {
+    /// What the resource of `item` carries.
+    fn resource(&mut self, item: &Item<'_>) -> Set {
+        let group = item.resource_group;
         if !self.reader.reads_resources() {
             return None;
         }
         if self.resource.0 != group.start {
             let fields = ResourceGroup(group).resource().into_iter().flat_map(Message::fields);
-            let fields = fields.filter(|field| field.number == resource::ATTRIBUTES);
+            let fields = fields.filter(|field| {
+                field.number == resource::ATTRIBUTES && !item.resource_hidden.contains(&field.at)
+            });
             self.resource = (group.start, set(self.reader.resource(fields)));
         }
         self.resource.1.clone()
@@ -343,7 +346,7 @@ impl Inspector for Baggage {
             }
         }
         let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };
-        let resource = self.resource(item.resource_group);
+        let resource = self.resource(item);
         self.nodes.push(Node {
             trace: trace_key(item.trace_id).unwrap_or_default(),
             span: span_key(item.span_id).unwrap_or_default(),

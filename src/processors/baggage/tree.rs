@@ -81,7 +81,10 @@ impl Known {
     /// Bytes on the heap.
     pub fn weight(&self) -> usize {
         let slots = self.spans.capacity() + self.spans.capacity() / 7;
-        let root = self.root.set().map_or(0, |set| weight(&set));
+        let root = match &self.root {
+            Root::One(_, Some(set)) => weight(set),
+            _ => 0,
+        };
         slots * (size_of::<(u64, Arc<Values>)>() + 1) + self.bytes + root
     }
 
@@ -166,6 +169,9 @@ impl Tree {
     }
 
     fn spans(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+        if let Some(root) = self.below_one_root(run, known) {
+            return root;
+        }
         self.index.clear();
         let mut root = known.map(|known| known.root.clone()).unwrap_or_default();
         for (n, node) in run.iter().enumerate().filter(|(_, node)| node.span != 0) {
@@ -192,6 +198,29 @@ impl Tree {
             self.climb(n, run, known, &top);
         }
         root
+    }
+
+    /// The same for the usual trace, where nobody needs to be looked up: it has one root, nothing
+    /// else carries values, and nothing else is known. Any other trace this leaves alone.
+    fn below_one_root(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Root> {
+        let (before, set) = match known.map(|known| (&known.root, known.spans.is_empty())) {
+            None | Some((Root::Unknown, true)) => (None, None),
+            Some((Root::One(span, set), true)) => (Some(*span), set.clone()),
+            _ => return None,
+        };
+        let roots = run.iter().filter(|node| node.parent == 0 && node.span != 0);
+        let mut roots = before.into_iter().chain(roots.map(|root| root.span));
+        let span = roots.next()?;
+        let mut carriers = run.iter().filter(|node| node.own.is_some() || node.resource.is_some());
+        let carrier = carriers.next();
+        let usual = |node: &Node| node.span == span && node.resource.is_none();
+        if roots.any(|root| root != span) || !carrier.is_none_or(usual) || carriers.next().is_some()
+        {
+            return None;
+        }
+        let set = carrier.map_or(set, |root| root.own.clone());
+        run.iter_mut().for_each(|node| node.set.clone_from(&set));
+        Some(Root::One(span, set))
     }
 
     /// Goes up from item `n` to the nearest one that is done, and down again.

@@ -1,55 +1,73 @@
 //! `sensitive`: takes out what must not leave, and says how much it took.
 //!
-//! Removed are span events and log records that are marked (an attribute `sensitive` or
-//! `app.sensitive` that is true: a bool, one of the texts true, 1, yes, on in any case, or a
-//! number other than 0) or that are GenAI content by name, and the content and credential
-//! attributes of spans, their events and links, and log records. The names are in [`names`]. Span
-//! structure, times, ids, models and token counts stay.
+//! Three things lead to it: a mark (an attribute `sensitive` or `app.sensitive` that is true, on
+//! an event, a record, a span, a scope or a resource), a name that carries content or credentials
+//! in some GenAI dialect ([`names`]), and the form of a secret ([`detect`]). Looked at is every
+//! place where text can stand: attributes of resources, scopes, spans, events, links, records,
+//! points and exemplars, with the maps, arrays and JSON inside them; bodies; names; status
+//! messages; trace states. Of exceptions the type and the frames stay. Ids, times, kinds, links
+//! and token counts always do, and no span is ever dropped. Below a mark on a span, scope or
+//! resource, and with the preset `strict`, only what is on a list stays.
+//!
+//! Rules of the user come first, and the first that is about something decides ([`rules`]).
 //!
 //! Each span, event, link and record counts what it lost in its own `dropped_*_count`; spans and
-//! records also say so in `app.agent.sensitive.removed_events` and `.removed_attributes`. The
-//! counters `spanloom_sensitive_removed_events`, `_attributes` and `_log_records` count by rule.
+//! records also say so in `app.agent.sensitive.removed_events`, `.removed_attributes` and
+//! `.redacted_values`. The counters `spanloom_sensitive_removed_events`, `_attributes`,
+//! `_log_records` and `spanloom_sensitive_redacted_values` count by rule.
 //!
-//! Absent here: values are not looked into (text of an exception, of a status, JSON within text,
-//! secrets by their form), nor are arrays and maps, resources and scopes. Metrics pass untouched.
+//! Absent here: text that is neither named, marked nor of a known form; names of metrics and of
+//! scopes; text in other encodings than JSON and UTF-8.
 
+mod allowed;
+mod detect;
+mod exception;
+mod json;
 mod names;
+mod parts;
+mod read;
+mod rules;
 mod scrub;
+mod value;
 
 use super::inspect::{Inspection, Inspector};
-use super::names::Names;
-use super::{Built, Kind, Out, Setup, Stateless};
+use super::{Built, Kind, Out, Stateless};
 use crate::batch::Batch;
-use crate::config::catalog::{Class, no_check};
-use crate::config::{Component, Key, Section};
+use crate::config::Component;
+use crate::config::catalog::Class;
 use crate::moment::Moment;
-use crate::telemetry::Counter;
-use scrub::{Removed, Scrub};
-use std::sync::Arc;
+use rules::Rules;
+use scrub::Scrub;
+use std::sync::{Arc, Mutex, PoisonError};
 
-const KEYS: &[Key] = &[
-    Key::choice(
-        "preset",
-        &["content", "marked"],
-        "content",
-        "what goes: GenAI content by name and what is marked, or only what is marked",
-    ),
-    Key::list_of_text(
-        "mark_keys",
-        &["sensitive", "app.sensitive"],
-        "attributes that mark an event or a log record as sensitive if they are true",
-    ),
-    Key::text("prefix", "app.agent", "what the names of attributes written here begin with"),
-];
-
-const SAMPLE: &str = "\
-# content: what is marked and GenAI content by name; marked: only what is marked
+const SAMPLE: &str = r#"# content: what is marked, content and credentials by name, secrets by form;
+# marked: only what is marked; strict: all but what is on a list and in allow_keys
 preset: content
-# attributes that mark an event or a log record
+# with strict: further attributes that stay; * stands for anything
+allow_keys: []
+# attributes that mark an event, a log record, a span, a scope or a resource
 mark_keys: [sensitive, app.sensitive]
+# what is recognised by its form; phone, ssn, ip and high_entropy are off
+detectors: {email: true, payment_card: true, phone: false}
+# before all that; the first rule that is about something decides
+rules:
+  - name: users              # the label of its counters
+    keys: [user.id, enduser.*]
+    action: hash             # drop, mask, hash, truncate, keep
+    key: ${env:SPANLOOM_HASH_KEY:-change-me}
+  - name: tickets
+    pattern: 'TICKET-\d{6}'  # or detectors: [phone]
+    action: mask
+    mask: '[ticket]'
+  - name: chatter
+    events: [debug.*]        # span events and log records
+    when: resource.attributes["service.name"] == "planner"
+    action: drop
+# count and tag, and change nothing
+dry_run: false
 # of the attributes that say how much was removed
 prefix: app.agent
-";
+"#;
 
 /// The entry in the catalogue.
 pub const KIND: Kind = Kind {
@@ -57,143 +75,37 @@ pub const KIND: Kind = Kind {
         class: Class::Processor,
         name: "sensitive",
         aliases: &[],
-        about: "removes marked events and log records and GenAI content",
+        about: "removes GenAI content, marked items, credentials and personal data",
         sample: SAMPLE,
         signals: &["traces", "metrics", "logs"],
-        keys: KEYS,
-        check: no_check,
+        keys: read::KEYS,
+        check: |section, problems| read::check(section, problems),
     },
     build: |section, setup| {
-        let rules = Arc::new(Rules::new(section, setup));
-        let keys = rules.attributes.patterns().into_iter().map(|pattern| (pattern, ()));
-        let keys = Arc::new(Names::new(keys));
-        Built::Stateless(Arc::new(Sensitive { rules, keys }))
+        let rules = Arc::new(read::rules(section, setup));
+        Built::Stateless(Arc::new(Sensitive { rules, idle: Mutex::default() }))
     },
 };
-
-/// What an attribute key stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hit {
-    /// A mark, if the value is true.
-    Mark,
-    /// Stays, whatever other patterns say.
-    Keep,
-    Remove(Rule),
-    /// Where older senders put the name of a log record's event.
-    EventName,
-}
-
-/// Why something was removed: the label `rule` of the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
-    Marked,
-    ContentEvent,
-    ContentAttribute,
-    ContentBody,
-    Credential,
-}
-
-impl Rule {
-    const ALL: [Rule; 5] = [
-        Rule::Marked,
-        Rule::ContentEvent,
-        Rule::ContentAttribute,
-        Rule::ContentBody,
-        Rule::Credential,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Rule::Marked => "marked",
-            Rule::ContentEvent => "content_event",
-            Rule::ContentAttribute => "content_attribute",
-            Rule::ContentBody => "content_body",
-            Rule::Credential => "credential",
-        }
-    }
-}
 
 /// The processor.
 struct Sensitive {
     rules: Arc<Rules>,
-    keys: Arc<Names<()>>,
-}
-
-/// What it goes by.
-struct Rules {
-    attributes: Names<Hit>,
-    events: Names<Rule>,
-    /// Keys of the attributes that say how much was removed.
-    removed_events: String,
-    removed_attributes: String,
-    counters: Counters,
-}
-
-/// One counter for each rule that removes such a thing.
-struct Counters {
-    events: Vec<(Rule, Counter)>,
-    attributes: Vec<(Rule, Counter)>,
-    records: Vec<(Rule, Counter)>,
-}
-
-impl Rules {
-    fn new(section: &Section, setup: &Setup<'_>) -> Rules {
-        let prefix = section.text("prefix");
-        let removed_events = format!("{prefix}.sensitive.removed_events");
-        let removed_attributes = format!("{prefix}.sensitive.removed_attributes");
-        let content = section.text("preset") == "content";
-        let own = [removed_events.as_str(), removed_attributes.as_str()];
-        Rules {
-            attributes: names::attributes(section.list("mark_keys"), own, content),
-            events: names::events(content),
-            removed_events,
-            removed_attributes,
-            counters: Counters::new(setup),
-        }
-    }
+    /// Inspections that are not running: as many as ever ran at once, since each connection runs
+    /// its own.
+    idle: Mutex<Vec<Inspection<'static>>>,
 }
 
 impl Stateless for Sensitive {
     fn process(&self, batch: Batch, now: Moment, out: &mut Out) {
-        let scrub = Box::new(Scrub::new(self.rules.clone()));
-        out.pass(Inspection::of(scrub, self.keys.clone()).run(batch, now));
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let new = || Inspection::new(vec![Box::new(Scrub::new(self.rules.clone()))]);
+        let mut inspection = idle.unwrap_or_else(new);
+        out.pass(inspection.run(batch, now));
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(inspection);
     }
 
     fn inspector(&self) -> Option<Box<dyn Inspector>> {
         Some(Box::new(Scrub::new(self.rules.clone())))
-    }
-}
-
-impl Counters {
-    fn new(setup: &Setup<'_>) -> Counters {
-        let counters = |what: &str, help: &str, rules: &[Rule]| {
-            let name = format!("spanloom_sensitive_removed_{what}");
-            let of = |rule: &Rule| (*rule, setup.counter(&name, help, &[("rule", rule.name())]));
-            rules.iter().map(of).collect()
-        };
-        let whole = [Rule::Marked, Rule::ContentEvent];
-        let parts = [Rule::ContentAttribute, Rule::ContentBody, Rule::Credential];
-        Counters {
-            events: counters("events", "Span events removed, by rule.", &whole),
-            attributes: counters("attributes", "Attributes and bodies removed, by rule.", &parts),
-            records: counters("log_records", "Log records removed, by rule.", &whole),
-        }
-    }
-
-    fn add(&self, removed: &Removed) {
-        let pairs = [
-            (&self.events, &removed.events),
-            (&self.attributes, &removed.attributes),
-            (&self.records, &removed.records),
-        ];
-        for (counters, tally) in pairs {
-            for (rule, counter) in counters {
-                let n = tally.of(*rule);
-                if n > 0 {
-                    counter.add(n);
-                }
-            }
-        }
     }
 }
 

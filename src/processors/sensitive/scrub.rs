@@ -1,226 +1,370 @@
 //! One span or log record at a time: edits for what must go.
+//!
+//! Most spans hold nothing of the sort, or only attributes and events that go whole by their
+//! name. For those [`Scrub::quick`] is enough: names are looked up, and one pass over the texts
+//! that stay proves that nothing in them needs a closer look. Any sign of one (a text that begins
+//! as JSON, an array, an error's message, a byte that could belong to a secret, a mark on what is
+//! above, a rule of the user) leads to [`Scrub::span`], which looks at everything.
 
 use super::super::counts::raise;
-use super::{Hit, Rule, Rules};
+use super::detect::Detectors;
+use super::names;
+use super::names::Hit;
+use super::parts::{self, Content, is_true, may_be_json};
+use super::rules::{self, Place, Preset, Removed, RuleId, Rules};
+use super::value::{Done, Treat};
 use crate::batch::Signal;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{event, link, log_record, span};
-use crate::otlp::view::{self, AnyValue};
-use crate::otlp::wire::Field;
+use crate::otlp::fields::{event, link, log_record, resource, scope, span, status};
+use crate::otlp::view::{self, AnyValue, ResourceGroup, ScopeGroup};
+use crate::otlp::wire::{Field, Message};
 use crate::otlp::write::put_int_attribute;
 use crate::processors::inspect::{Inspector, Item, Part};
 use crate::processors::names::Pattern;
+use crate::processors::repeats::Repeats;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Texts that set a mark, in any case.
-const TRUE: [&str; 4] = ["true", "1", "yes", "on"];
-
-/// How many things each rule removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally([usize; Rule::ALL.len()]);
-
-impl Tally {
-    pub fn of(&self, rule: Rule) -> usize {
-        self.0.get(rule as usize).copied().unwrap_or(0)
-    }
-
-    fn add(&mut self, rule: Rule, n: usize) {
-        if let Some(count) = self.0.get_mut(rule as usize) {
-            *count += n;
-        }
-    }
-
-    fn total(&self) -> usize {
-        self.0.iter().sum()
-    }
-
-    fn join(&mut self, other: &Tally) {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
-        }
-    }
-}
-
-/// What was removed from a request.
-#[derive(Debug, Default)]
-pub struct Removed {
-    pub events: Tally,
-    pub attributes: Tally,
-    pub records: Tally,
-}
-
-/// What goes of one span or record.
-#[derive(Default)]
-struct Findings {
-    /// Its own attributes and events.
-    gone: SmallVec<[Part; 8]>,
-    /// How many of these are events.
-    events: usize,
-    /// Attributes, those of its events and links included.
-    attributes: Tally,
-}
+/// Fields that go whole, in the order of [`Item::hide`].
+pub type Gone = SmallVec<[Part; 8]>;
 
 /// The inspector.
 pub struct Scrub {
     rules: Arc<Rules>,
     removed: Removed,
+    /// Whether the resource and the scope above are marked.
+    marked: (bool, bool),
+    /// Names of spans that hold nothing.
+    passed: Repeats,
+    /// Where edits go that are not to be made.
+    unmade: Edits,
 }
 
 impl Scrub {
     pub fn new(rules: Arc<Rules>) -> Scrub {
-        Scrub { rules, removed: Removed::default() }
+        Scrub {
+            rules,
+            removed: Removed::default(),
+            marked: (false, false),
+            passed: Repeats::default(),
+            unmade: Edits::default(),
+        }
     }
 
-    /// Takes out of a span what must go.
-    fn span(&mut self, span: &mut Item<'_>, edits: &mut Edits) {
-        let mut found = Findings::default();
-        for attribute in &span.attributes {
-            if let Some(Hit::Remove(rule)) = self.rules.attributes.find(span.key(*attribute)) {
-                found.gone.push(*attribute);
-                found.attributes.add(rule, 1);
+    /// Takes out of a span what goes by name; false, and nothing done, if that is not enough.
+    fn quick(&mut self, span: &mut Item<'_>, edits: &mut Edits) -> bool {
+        let rules = &*self.rules;
+        if self.all() || !span.rest.is_empty() {
+            return false;
+        }
+        let mut gone: SmallVec<[(Part, RuleId); 8]> = SmallVec::new();
+        for part in &span.attributes {
+            let field = span.field(*part);
+            match rules.attributes.find(view::key(&field)) {
+                Some(Hit::Remove(rule)) => gone.push((*part, rule)),
+                Some(Hit::Keep | Hit::EventName) if self.passes_value(&field) => {}
+                None if self.passes(&field) => {}
+                Some(Hit::Mark) if !is_true(field) => {}
+                _ => return false,
             }
         }
+        let own = gone.len();
         for part in &span.parts {
             match part.number {
-                span::EVENTS if self.event(span.field(*part), &mut found, edits) => {
-                    found.gone.push(*part);
-                    found.events += 1;
+                span::NAME | span::TRACE_STATE => {
+                    let text = span.field(*part).bytes();
+                    if !self.passed.has(text) {
+                        if !self.passes_text(text) {
+                            return false;
+                        }
+                        self.passed.offer(text);
+                    }
                 }
-                span::LINKS => self.link(span.field(*part), &mut found.attributes, edits),
+                span::EVENTS => match self.quick_event(span.field(*part)) {
+                    Some(Some(rule)) => gone.push((*part, rule)),
+                    Some(None) => {}
+                    None => return false,
+                },
+                span::LINKS if !self.passes_link(span.field(*part)) => return false,
+                span::STATUS if has(span.field(*part), status::MESSAGE) => return false,
                 _ => {}
             }
         }
-        let own = found.gone.len() - found.events;
-        self.change(span, &found, edits, span::ATTRIBUTES);
-        if own > 0 {
-            let number = span::DROPPED_ATTRIBUTES_COUNT;
-            raise(edits, span.message, number, span.other(number), own);
+        for (place, (_, rule)) in gone.iter().enumerate() {
+            match place < own {
+                true => self.removed.attributes.add(*rule, 1),
+                false => self.removed.events.add(*rule, 1),
+            }
+        }
+        let done = Done { events: gone.len() - own, attributes: own, values: 0 };
+        let gone = gone.into_iter().map(|(part, _)| part).collect();
+        self.finish(span, gone, own, done, edits);
+        true
+    }
+
+    /// What becomes of an event by its name and mark: it goes by a rule, stays, or (`None`) must
+    /// be looked at.
+    fn quick_event(&self, field: Field<'_>) -> Option<Option<RuleId>> {
+        let (rules, mut closer) = (&*self.rules, false);
+        for part in field.message()?.fields() {
+            match part.number {
+                event::NAME if rules.events.find(part.bytes()) == Some(rules::CONTENT_EVENT) => {
+                    return Some(Some(rules::CONTENT_EVENT));
+                }
+                event::NAME => closer |= !self.passes_text(part.bytes()),
+                event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
+                    Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
+                    Some(Hit::Mark) => {}
+                    Some(Hit::Keep) => closer |= !self.passes_value(&part),
+                    None => closer |= !self.passes(&part),
+                    Some(_) => closer = true,
+                },
+                _ => {}
+            }
+        }
+        (!closer).then_some(None)
+    }
+
+    fn passes_link(&self, field: Field<'_>) -> bool {
+        let mut fields = field.message().into_iter().flat_map(Message::fields);
+        fields.all(|field| match field.number {
+            link::ATTRIBUTES => false,
+            link::TRACE_STATE => self.passes_text(field.bytes()),
+            _ => true,
+        })
+    }
+
+    /// Whether nothing needs to be looked for in the value of an attribute.
+    fn passes_value(&self, attribute: &Field<'_>) -> bool {
+        match parts::content(attribute) {
+            Content::Number => true,
+            Content::Text(text) => self.passes_text(text),
+            Content::Inside => false,
+        }
+    }
+
+    /// Whether nothing needs to be looked for in `text`.
+    fn passes_text(&self, text: &[u8]) -> bool {
+        let may_hit = |detectors: &Detectors| detectors.may_hit(text);
+        !may_be_json(text) && !self.rules.detectors.as_ref().is_some_and(may_hit)
+    }
+
+    /// Starts to look at an item, or at what stands above items.
+    fn treat(&mut self, active: u64, marked: bool) -> Treat<'_> {
+        Treat {
+            strict: marked || self.rules.preset == Preset::Strict,
+            rules: &self.rules,
+            active,
+            is_genai: false,
+            removed: &mut self.removed,
+            done: Done::default(),
+        }
+    }
+
+    /// A bit for each rule of the user whose condition holds. One without an answer counts as
+    /// true, except for what keeps.
+    fn active(&self, item: &Item<'_>) -> u64 {
+        let rules = &*self.rules;
+        let mut row = None;
+        let mut active = 0;
+        for (place, rule) in rules.user.iter().enumerate() {
+            let keeps = matches!(rule.action, rules::Action::Keep);
+            let holds = match rule.condition {
+                Ok(None) => true,
+                Err(()) => false,
+                Ok(Some(condition)) => {
+                    let row = row.get_or_insert_with(|| {
+                        let mut row = rules.conditions.row();
+                        rules.conditions.resource(&mut row, ResourceGroup(item.resource_group));
+                        rules.conditions.scope(&mut row, ScopeGroup(item.scope_group));
+                        rules.conditions.item(&mut row, item.message);
+                        row
+                    });
+                    rules.conditions.holds(condition, row).unwrap_or(!keeps)
+                }
+            };
+            active |= u64::from(holds).checked_shl(place as u32).unwrap_or(0);
+        }
+        active
+    }
+
+    /// The rules of the user without a condition.
+    fn unconditional(&self) -> u64 {
+        let rules = self.rules.user.iter().enumerate();
+        let bits =
+            rules.filter(|(_, rule)| rule.condition == Ok(None)).map(|(place, _)| 1 << place);
+        bits.fold(0, |all, bit: u64| all | bit)
+    }
+
+    /// Whether one of the attributes marks the item.
+    fn is_marked(&self, item: &Item<'_>) -> bool {
+        item.attributes.iter().any(|part| {
+            let field = item.field(*part);
+            self.rules.attributes.find(view::key(&field)) == Some(Hit::Mark) && is_true(field)
+        })
+    }
+
+    /// Looks at everything in a span.
+    fn span(&mut self, span: &mut Item<'_>, edits: &mut Edits) {
+        span.show_all();
+        let marked = self.marked.0 || self.marked.1 || self.is_marked(span);
+        let active = self.active(span);
+        let mut unmade = std::mem::take(&mut self.unmade);
+        let dry = self.rules.dry_run;
+        let target = if dry { &mut unmade } else { &mut *edits };
+        let mut treat = self.treat(active, marked);
+        let (mut gone, changed) = parts::own_attributes(&mut treat, span, target);
+        let own = gone.len();
+        for part in &span.parts {
+            let field = span.field(*part);
+            match part.number {
+                span::NAME => {
+                    parts::text(&mut treat, Place::SpanName, span.message, field, target);
+                }
+                span::TRACE_STATE => {
+                    parts::text(&mut treat, Place::TraceState, span.message, field, target);
+                }
+                span::EVENTS if parts::event(&mut treat, field, target) => gone.push(*part),
+                span::LINKS => parts::link(&mut treat, field, target),
+                span::STATUS => {
+                    let status = field.message();
+                    let message = status.and_then(|s| Some((s, s.field(status::MESSAGE)?)));
+                    if let Some((status, field)) = message {
+                        parts::text(&mut treat, Place::StatusMessage, status, field, target);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut done = treat.done;
+        done.events = gone.len() - own;
+        self.keep(unmade);
+        self.finish(span, gone, own, done, edits);
+        if !dry {
+            span.hide(&changed);
         }
     }
 
     /// Takes a log record out of its scope group, or out of it what must go.
     fn record(&mut self, record: &mut Item<'_>, edits: &mut Edits) {
-        let rules = &*self.rules;
-        let (mut rule, mut found) = (None, Findings::default());
-        for attribute in &record.attributes {
-            match rules.attributes.find(record.key(*attribute)) {
-                Some(Hit::Mark) if is_true(record.field(*attribute)) => {
-                    rule = Some(Rule::Marked);
-                }
-                Some(Hit::EventName) => {
-                    let attribute = view::Attribute::of(record.field(*attribute));
-                    let name = attribute.and_then(|attribute| attribute.value.as_text());
-                    rule = rule.or(rules.events.find(name.unwrap_or_default()));
-                }
-                Some(Hit::Remove(rule)) => {
-                    found.gone.push(*attribute);
-                    found.attributes.add(rule, 1);
-                }
-                _ => {}
-            }
-        }
-        let name = record.other(log_record::EVENT_NAME);
-        rule = rule.or_else(|| rules.events.find(name?.bytes()));
-        let body = record.parts.iter().find(|part| part.number == log_record::BODY).copied();
-        match (rule, body) {
-            (Some(rule @ (Rule::Marked | Rule::ContentEvent)), _) => {
-                self.removed.records.add(rule, 1);
+        record.show_all();
+        let marked = self.is_marked(record);
+        let above = self.marked.0 || self.marked.1;
+        let active = self.active(record);
+        let mut unmade = std::mem::take(&mut self.unmade);
+        let dry = self.rules.dry_run;
+        let target = if dry { &mut unmade } else { &mut *edits };
+        let name = parts::event_name(record, &self.rules);
+        let mut treat = self.treat(active, above || marked);
+        let rule = match treat.event(name) {
+            Some(rule) => rule,
+            None if marked => Some(rules::MARKED),
+            None => treat.rules.events.find(name),
+        };
+        if let Some(rule) = rule.filter(|rule| *rule != rules::BODY) {
+            treat.removed.records.add(rule, 1);
+            if !dry {
+                self.keep(unmade);
                 return record.remove(edits);
             }
-            (Some(rule), Some(body)) => {
-                edits.remove(record.message, &record.field(body));
-                record.hide(&[body]);
-                found.attributes.add(rule, 1);
-            }
-            _ => {}
         }
-        let own = found.gone.len();
-        self.change(record, &found, edits, log_record::ATTRIBUTES);
-        if own > 0 {
-            let number = log_record::DROPPED_ATTRIBUTES_COUNT;
-            raise(edits, record.message, number, record.other(number), own);
-        }
-    }
-
-    /// Looks at a span event and yields whether it goes whole. If its name decides, what stands
-    /// behind is not looked at; edits within what goes whole do no harm.
-    fn event(&mut self, field: Field<'_>, found: &mut Findings, edits: &mut Edits) -> bool {
-        let rules = &*self.rules;
-        let Some(event) = field.message() else { return false };
-        let (mut lost, mut dropped, mut rule) = (Tally::default(), None, None);
-        for part in event.fields() {
+        let (mut gone, changed) = parts::own_attributes(&mut treat, record, target);
+        let own = gone.len();
+        for part in &record.parts {
+            let field = record.field(*part);
             match part.number {
-                event::NAME if rules.events.find(part.bytes()) == Some(Rule::ContentEvent) => {
-                    rule = Some(Rule::ContentEvent);
-                    break;
+                log_record::BODY if parts::body(&mut treat, rule, field, target) => {
+                    gone.push(*part);
                 }
-                event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
-                    Some(Hit::Mark) if is_true(part) => rule = Some(Rule::Marked),
-                    Some(Hit::Remove(rule)) => {
-                        edits.remove(event, &part);
-                        lost.add(rule, 1);
-                    }
-                    _ => {}
-                },
-                event::DROPPED_ATTRIBUTES_COUNT => dropped = Some(part),
+                log_record::EVENT_NAME => {
+                    parts::text(&mut treat, Place::EventName, record.message, field, target);
+                }
                 _ => {}
             }
         }
-        if let Some(rule) = rule {
-            self.removed.events.add(rule, 1);
-            return true;
-        }
-        if lost.total() > 0 {
-            raise(edits, event, event::DROPPED_ATTRIBUTES_COUNT, dropped, lost.total());
-            found.attributes.join(&lost);
-        }
-        false
-    }
-
-    /// Takes attributes out of a link.
-    fn link(&self, field: Field<'_>, attributes: &mut Tally, edits: &mut Edits) {
-        let Some(link) = field.message() else { return };
-        let mut lost = Tally::default();
-        for part in link.fields().filter(|part| part.number == link::ATTRIBUTES) {
-            if let Some(Hit::Remove(rule)) = self.rules.attributes.find(view::key(&part)) {
-                edits.remove(link, &part);
-                lost.add(rule, 1);
-            }
-        }
-        if lost.total() > 0 {
-            let number = link::DROPPED_ATTRIBUTES_COUNT;
-            raise(edits, link, number, link.field(number), lost.total());
-            attributes.join(&lost);
+        let done = treat.done;
+        self.keep(unmade);
+        self.finish(record, gone, own, done, edits);
+        if !dry {
+            record.hide(&changed);
         }
     }
 
-    /// Says what was found as edits, and hides it from those behind. `attributes` is the number of
-    /// the item's field.
-    fn change(
+    /// Takes back the memory of edits that are not to be made.
+    fn keep(&mut self, mut unmade: Edits) {
+        unmade.clear();
+        self.unmade = unmade;
+    }
+
+    /// Says what was found as edits, and hides it from those behind. The first `own` of `gone`
+    /// are attributes.
+    fn finish(
         &mut self,
         item: &mut Item<'_>,
-        found: &Findings,
+        gone: Gone,
+        own: usize,
+        done: Done,
         edits: &mut Edits,
-        attributes: u32,
     ) {
-        let all = found.attributes.total();
-        if found.events > 0 {
+        let rules = &*self.rules;
+        let is_span = item.signal == Signal::Traces;
+        let (attributes, dropped) = match is_span {
+            true => (span::ATTRIBUTES, span::DROPPED_ATTRIBUTES_COUNT),
+            false => (log_record::ATTRIBUTES, log_record::DROPPED_ATTRIBUTES_COUNT),
+        };
+        let counts = [
+            (&rules.keys.events, done.events),
+            (&rules.keys.attributes, done.attributes),
+            (&rules.keys.values, done.values),
+        ];
+        for (key, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
+            count(edits, item, attributes, key, n);
+        }
+        if rules.dry_run {
+            return;
+        }
+        if done.events > 0 {
             let number = span::DROPPED_EVENTS_COUNT;
-            raise(edits, item.message, number, item.other(number), found.events);
-            count(edits, item, attributes, &self.rules.removed_events, found.events);
+            raise(edits, item.message, number, item.other(number), done.events);
         }
-        if all > 0 {
-            count(edits, item, attributes, &self.rules.removed_attributes, all);
-            self.removed.attributes.join(&found.attributes);
+        if own > 0 {
+            raise(edits, item.message, dropped, item.other(dropped), own);
         }
-        if !found.gone.is_empty() {
-            for part in &found.gone {
+        if !gone.is_empty() {
+            for part in &gone {
                 edits.remove(item.message, &item.field(*part));
             }
-            item.hide(&found.gone);
+            item.hide(&gone);
         }
+    }
+
+    /// Treats the attributes of a resource or scope, and puts those that are not as they were into
+    /// `hidden`; whether one marks it.
+    fn above(
+        &mut self,
+        message: Option<Message<'_>>,
+        fields: (u32, u32),
+        hidden: &mut Vec<usize>,
+        edits: &mut Edits,
+    ) -> bool {
+        let Some(message) = message else { return false };
+        let attributes = || message.fields().filter(|field| field.number == fields.0);
+        let rules = self.rules.clone();
+        let is_mark =
+            |field: &Field<'_>| rules.attributes.find(view::key(field)) == Some(Hit::Mark);
+        let marked = attributes().any(|field| is_mark(&field) && is_true(field));
+        let active = self.unconditional();
+        let dry = rules.dry_run;
+        let mut unmade = std::mem::take(&mut self.unmade);
+        let target = if dry { &mut unmade } else { edits };
+        let mut treat = self.treat(active, marked);
+        let touched = parts::attributes(&mut treat, message, fields, target);
+        self.keep(unmade);
+        if !dry {
+            hidden.extend(touched);
+        }
+        marked
     }
 }
 
@@ -229,17 +373,54 @@ impl Inspector for Scrub {
         self.rules.attributes.patterns()
     }
 
+    fn all(&self) -> bool {
+        let rules = &*self.rules;
+        rules.is_thorough() || rules.dry_run || self.marked != (false, false)
+    }
+
+    fn passes(&self, attribute: &Field<'_>) -> bool {
+        names::by_part(view::key(attribute)).is_none() && self.passes_value(attribute)
+    }
+
+    fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {
+        let fields = (resource::ATTRIBUTES, resource::DROPPED_ATTRIBUTES_COUNT);
+        self.marked.0 = self.above(group.resource(), fields, hidden, edits);
+    }
+
+    fn scope(&mut self, group: ScopeGroup<'_>, signal: Signal, edits: &mut Edits) {
+        let fields = (scope::ATTRIBUTES, scope::DROPPED_ATTRIBUTES_COUNT);
+        self.marked.1 = self.above(group.scope(), fields, &mut vec![], edits);
+        if signal == Signal::Metrics {
+            let (dry, active) = (self.rules.dry_run, self.unconditional());
+            let marked = self.marked.0 || self.marked.1;
+            let mut unmade = std::mem::take(&mut self.unmade);
+            let target = if dry { &mut unmade } else { edits };
+            let mut treat = self.treat(active, marked);
+            parts::metrics(&mut treat, group, target);
+            self.keep(unmade);
+        }
+    }
+
     fn item(&mut self, item: &mut Item<'_>, _now: Moment, edits: &mut Edits) {
         match item.signal {
-            Signal::Traces => self.span(item, edits),
+            Signal::Traces => {
+                if !self.quick(item, edits) {
+                    self.span(item, edits);
+                }
+            }
             Signal::Logs => self.record(item, edits),
             Signal::Metrics => {}
         }
     }
 
     fn end(&mut self, _now: Moment, _edits: &mut Edits) {
-        self.rules.counters.add(&std::mem::take(&mut self.removed));
+        self.rules.counters.add(&mut self.removed);
     }
+}
+
+/// Whether the message in `field` has a field `number`.
+fn has(field: Field<'_>, number: u32) -> bool {
+    field.message().is_some_and(|message| message.field(number).is_some())
 }
 
 /// Adds `n` to the attribute `key` of `item`, where an earlier processor may have left a count.
@@ -255,17 +436,5 @@ fn count(edits: &mut Edits, item: &Item<'_>, attributes: u32, key: &str, n: usiz
     match found {
         Some(found) => edits.replace(item.message, &found, write),
         None => edits.append(item.message, write),
-    }
-}
-
-/// Whether the mark in `field` is set.
-fn is_true(field: Field<'_>) -> bool {
-    match view::Attribute::of(field).map(|attribute| attribute.value) {
-        Some(AnyValue::Bool(value)) => value,
-        Some(AnyValue::Int(value)) => value != 0,
-        Some(AnyValue::Text(text)) => {
-            TRUE.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
-        }
-        _ => false,
     }
 }

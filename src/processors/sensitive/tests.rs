@@ -1,7 +1,15 @@
 //! `sensitive`: spans and log records in and out, and a model to hold it against.
 
-use crate::batch::Signal;
-use crate::processors::tests::{Bench, check};
+mod docs;
+mod leak;
+
+use crate::batch::{Batch, Signal};
+use crate::moment::Moment;
+use crate::otlp::text;
+use crate::processors::inspect::Inspection;
+use crate::processors::tests::{self as processors, Bench, check, section};
+use crate::processors::{Built, LIST, Setup};
+use crate::telemetry::Registry;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -169,6 +177,278 @@ fn metrics_pass_untouched() {
     assert_eq!(bench.pass(bytes.clone()), bytes);
 }
 
+#[test]
+fn text_is_found_wherever_it_hides() {
+    check(
+        "sensitive",
+        "prefix: x",
+        r#"
+resource service.name="planner" process.command_line="run --key CANARY" note="a@example.com"
+scope "s" gen_ai.prompt="CANARY" k=1
+span 1/a1 "GET /users/bob@example.com" status=error:"ValueError: CANARY" n=1
+  event "exception" exception.type="ValueError" exception.message="CANARY" \
+    exception.stacktrace="ValueError: CANARY"
+  event "note" k={"input.value":"CANARY","n":1} list=["a","bob@example.com"]
+  link 2/b1 k="{\"gen_ai.prompt\":\"CANARY\",\"n\":1}"
+span 1/a2 vendor.llm.headers.x="CANARY" url.full="https://a.b/c?q=CANARY" \
+    chat="[{\"role\":\"user\",\"content\":\"CANARY\"}]"
+span 1/a3 gen_ai.operation.name="chat" prompt="CANARY" db.query.text="CANARY"
+span 1/a4 prompt="name of a prompt file"
+"#,
+        r#"
+resource dropped_attributes=1 service.name="planner" note="[email]"
+scope "s" dropped_attributes=1 k=1
+span 1/a1 "GET /users/[email]" status=error:"ValueError: [removed]" n=1 \
+    x.sensitive.removed_attributes=1 x.sensitive.redacted_values=6
+  event "exception" exception.type="ValueError" exception.message="[removed]" \
+    exception.stacktrace="ValueError: [removed]"
+  event "note" k={"n":1} list=["a","[email]"]
+  link 2/b1 k="{\"gen_ai.prompt\":\"[removed]\",\"n\":1}"
+span 1/a2 dropped_attributes=1 url.full="https://a.b/c" \
+    chat="[{\"role\":\"user\",\"content\":\"[removed]\"}]" x.sensitive.removed_attributes=1 \
+    x.sensitive.redacted_values=2
+span 1/a3 dropped_attributes=2 gen_ai.operation.name="chat" x.sensitive.removed_attributes=2
+span 1/a4 prompt="name of a prompt file"
+"#,
+    );
+}
+
+#[test]
+fn json_within_text_is_read_however_it_is_written() {
+    let cases = [
+        (r#"{"a":"bob@example.com"}"#, r#"{"a":"[email]"}"#),
+        (r#"{"a":"bob\u0040example.com"}"#, r#"{"a":"[email]"}"#),
+        (r#"{"a":"{\"password\":\"CANARY\"}"}"#, r#"{"a":"{\"password\":\"[removed]\"}"}"#),
+        (r#"{"Authorization":"CANARY"}"#, r#"{"Authorization":"[removed]"}"#),
+        (r#"{"gen_ai.prompt":["CANARY","#, r#"{"gen_ai.prompt":"[removed]""#),
+        (r#"{"content":"CANARY","role":"user"}"#, r#"{"content":"[removed]","role":"user"}"#),
+        (r#"{"content":"kept"}"#, r#"{"content":"kept"}"#),
+        (r#"[1,"bob@example.com"#, r#"[1,"[email]"#),
+        (r#"[INFO] bob@example.com"#, r#"[INFO] [email]"#),
+        (r#"{"n":4111111111111111}"#, r#"{"n":"[payment_card]"}"#),
+        (r#""{\"input.value\":\"CANARY\"}""#, r#""{\"input.value\":\"[removed]\"}""#),
+        ("[4111 1111 1111 1111]", "[[payment_card]]"),
+        ("{\"a\":1}\n{\"api_key\":\"CANARY\"}", "{\"a\":1}\n{\"api_key\":\"[removed]\"}"),
+    ];
+    for (before, after) in cases {
+        let mut bench = Bench::new(Signal::Logs, "sensitive", "prefix: x");
+        let log = |text: &str, end: &str| {
+            let text = serde_json::to_string(text).unwrap();
+            format!("log 1/a1 info body={text}{end}")
+        };
+        let end = if before == after { "" } else { " x.sensitive.redacted_values=1" };
+        bench.check(&log(before, ""), &log(after, end));
+    }
+}
+
+#[test]
+fn below_a_mark_only_structure_stays() {
+    let item = r#"span 1/a1 "chat" status=error:"CANARY" gen_ai.usage.input_tokens=5 k="CANARY"
+  event "note" @1ms k="CANARY"
+  link 2/b1 k="CANARY""#;
+    let left = r#"span 1/a1 "chat" dropped_attributes=1 status=error:"[removed]" \
+    gen_ai.usage.input_tokens=5 x.sensitive.removed_attributes=3 x.sensitive.redacted_values=1
+  event "note" @1ms dropped_attributes=1
+  link 2/b1 dropped_attributes=1"#;
+    for preset in ["content", "marked"] {
+        let yaml = format!("{{prefix: x, preset: {preset}}}");
+        for head in
+            ["resource sensitive=true\nscope \"s\"\n", "scope \"s\" app.sensitive=\"yes\"\n"]
+        {
+            check("sensitive", &yaml, &format!("{head}{item}"), &format!("{head}{left}"));
+        }
+        check(
+            "sensitive",
+            &yaml,
+            "span 1/a1 sensitive=1 k=\"CANARY\"\nspan 1/a2 k=\"kept\"",
+            "span 1/a1 dropped_attributes=1 sensitive=1 x.sensitive.removed_attributes=1\n\
+             span 1/a2 k=\"kept\"",
+        );
+        let mut bench = Bench::new(Signal::Logs, "sensitive", &yaml);
+        bench.check(
+            "scope \"s\" sensitive=true\nlog 1/a1 info body=\"CANARY\" k=\"CANARY\" \
+    session.id=\"1\"",
+            "scope \"s\" sensitive=true\nlog 1/a1 info dropped_attributes=1 session.id=\"1\" \
+             x.sensitive.removed_attributes=2",
+        );
+    }
+}
+
+#[test]
+fn strict_keeps_only_what_is_on_the_list() {
+    check(
+        "sensitive",
+        "{prefix: x, preset: strict, allow_keys: [team.*]}",
+        r#"
+resource service.name="planner" note="CANARY"
+span 1/a1 "chat" status=error:"CANARY" gen_ai.request.model="m" team.name="blue" k="CANARY" \
+    unknown=1
+"#,
+        r#"
+resource dropped_attributes=1 service.name="planner"
+span 1/a1 "chat" dropped_attributes=2 status=error:"[removed]" gen_ai.request.model="m" \
+    team.name="blue" x.sensitive.removed_attributes=2 x.sensitive.redacted_values=1
+"#,
+    );
+}
+
+const RULES: &str = r#"
+prefix: x
+rules:
+  - name: playground
+    keys: [input.value]
+    when: 'resource.attributes["service.name"] == "play"'
+    action: keep
+  - {name: users, keys: [user.id, "*.user"], action: hash, key: k}
+  - {name: short, keys: [note], action: truncate, length: 3}
+  - {name: ticket, pattern: 'T-\d+', action: mask}
+  - {name: own, pattern: '\w+@own\.example', action: keep}
+  - {name: chatter, events: ["debug.*"], action: drop}
+  - {name: names, texts: [span_name], action: mask, mask: span}
+  - {name: gone, keys: [gone.*], action: drop}
+"#;
+
+#[test]
+fn rules_of_the_user_come_first() {
+    let hash = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"k");
+    let hash = ring::hmac::sign(&hash, b"bob");
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut bench = Bench::new(Signal::Traces, "sensitive", RULES);
+    bench.check(
+        r#"
+resource service.name="play"
+span 1/a1 "chat" input.value="kept" user.id="bob" a.user="bob" note="äöüx" gone.x=1 n=5
+  event "debug.x" k=1
+  event "e" k="see T-12 of me@own.example or a@b.com"
+resource service.name="work"
+span 1/a2 "chat" input.value="gone"
+"#,
+        &format!(
+            r#"
+resource service.name="play"
+span 1/a1 "span" dropped_attributes=1 dropped_events=1 input.value="kept" user.id="{hash}" \
+    a.user="{hash}" note="äöü" n=5 x.sensitive.removed_events=1 \
+    x.sensitive.removed_attributes=1 x.sensitive.redacted_values=6
+  event "e" k="see [ticket] of me@own.example or [email]"
+resource service.name="work"
+span 1/a2 "span" dropped_attributes=1 x.sensitive.removed_attributes=1 x.sensitive.redacted_values=1
+"#
+        ),
+    );
+    for (metric, rule, n) in [
+        ("redacted_values", "users", 2),
+        ("redacted_values", "ticket", 1),
+        ("redacted_values", "email", 1),
+        ("removed_events", "chatter", 1),
+        ("removed_attributes", "gone", 1),
+    ] {
+        let metric = format!("spanloom_sensitive_{metric}");
+        assert_eq!(bench.metric(&metric, &format!("rule=\"{rule}\"")), n, "{metric} {rule}");
+    }
+    Bench::new(Signal::Logs, "sensitive", RULES)
+        .check("log 1/a1 event_name=\"debug.a\"\nlog 1/a1", "log 1/a1");
+}
+
+#[test]
+fn a_dry_run_counts_and_changes_nothing() {
+    let yaml = "{prefix: x, dry_run: true}";
+    let mut bench = Bench::new(Signal::Traces, "sensitive", yaml);
+    let lines = |end: &str| {
+        format!(
+            "resource note=\"a@example.com\"\nspan 1/a1 input.value=\"hi\" \
+    k=\"a@example.com\"{end}\n  \
+             event \"gen_ai.choice\" k=1\n  event \"e\" k=\"a@example.com\""
+        )
+    };
+    let tags = " x.sensitive.removed_events=1 x.sensitive.removed_attributes=1 \
+                x.sensitive.redacted_values=2";
+    bench.check(&lines(""), &lines(tags));
+    assert_eq!(bench.metric("spanloom_sensitive_removed_events", "content_event"), 1);
+    assert_eq!(bench.metric("spanloom_sensitive_redacted_values", "email"), 3);
+    let mut bench = Bench::new(Signal::Logs, "sensitive", yaml);
+    bench.check(
+        "log 1/a1 sensitive=true k=1",
+        "log 1/a1 sensitive=true k=1 x.sensitive.removed_attributes=1",
+    );
+    assert_eq!(bench.metric("spanloom_sensitive_removed_log_records", "marked"), 1);
+}
+
+#[test]
+fn a_bad_rule_is_named_with_its_line() {
+    let cases = [
+        ("{name: r, keys: [a], action: shred}", "\"r\""),
+        ("{name: r, pattern: '(', action: mask}", "\"r\""),
+        ("{name: r, pattern: 'a*', action: mask}", "\"r\" matches the empty text"),
+        ("{name: r, pattern: '', keys: [a], action: mask}", "\"r\" has an empty pattern"),
+        ("{name: r, action: drop}", "\"r\" is about nothing"),
+        ("{name: r, keys: [''], action: drop}", "\"r\" has an empty name"),
+        ("{name: r, keys: [a], action: hash}", "\"r\" hashes without a key"),
+        ("{name: r, keys: [a], action: truncate}", "\"r\" truncates"),
+        ("{name: r, texts: [nowhere], action: drop}", "\"nowhere\""),
+        ("{name: r, detectors: [nobody], action: mask}", "\"nobody\""),
+        ("{name: r, keys: [a], when: 'name ==', action: drop}", "\"r\""),
+        ("{name: r, keys: [a], action: drop, key: k}", "\"r\" does not hash"),
+        ("{name: r, events: [a], action: mask}", "\"r\" is about whole events"),
+    ];
+    for (rule, expected) in cases {
+        let yaml = format!("rules:\n  - {{name: fine, keys: [b], action: drop}}\n  - {rule}");
+        let said = crate::processors::tests::section("sensitive", &yaml).unwrap_err();
+        let named = said.lines().any(|line| line.contains(":3:") && line.contains(expected));
+        assert!(named, "{rule}: {said}");
+        assert!(!said.contains(":2:"), "{said}");
+    }
+}
+
+#[test]
+fn points_and_exemplars_of_metrics_are_treated() {
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::*;
+    let text = |key: &str, value: &str| KeyValue {
+        key: key.into(),
+        value: Some(AnyValue { value: Some(Value::StringValue(value.into())) }),
+        ..Default::default()
+    };
+    let both = || vec![text("gen_ai.prompt", "CANARY"), text("k", "a@example.com"), text("n", "1")];
+    let exemplars = || vec![Exemplar { filtered_attributes: both(), ..Default::default() }];
+    let number =
+        || NumberDataPoint { attributes: both(), exemplars: exemplars(), ..Default::default() };
+    let data = [
+        Data::Gauge(Gauge { data_points: vec![number()] }),
+        Data::Sum(Sum { data_points: vec![number()], ..Default::default() }),
+        Data::Histogram(Histogram {
+            data_points: vec![HistogramDataPoint {
+                attributes: both(),
+                exemplars: exemplars(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        Data::ExponentialHistogram(ExponentialHistogram {
+            data_points: vec![ExponentialHistogramDataPoint {
+                attributes: both(),
+                exemplars: exemplars(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        Data::Summary(Summary {
+            data_points: vec![SummaryDataPoint { attributes: both(), ..Default::default() }],
+        }),
+    ];
+    let metrics =
+        data.map(|data| Metric { name: "m".into(), data: Some(data), ..Default::default() });
+    let scope_metrics = vec![ScopeMetrics { metrics: metrics.into(), ..Default::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..Default::default() }];
+    let request = ExportMetricsServiceRequest { resource_metrics };
+    let mut bench = Bench::new(Signal::Metrics, "sensitive", "{}");
+    let passed = bench.pass(request.encode_to_vec().into());
+    let seen = String::from_utf8_lossy(&passed);
+    assert!(!seen.contains("CANARY") && !seen.contains("example.com"), "{seen}");
+    assert_eq!(seen.matches("[email]").count(), 9);
+    assert_eq!(bench.metric("spanloom_sensitive_removed_attributes", ""), 9);
+}
+
 /// Attribute keys by what must become of them, written down apart from the tables under test.
 const CONTENT: [&str; 5] = [
     "gen_ai.input.messages",
@@ -270,8 +550,15 @@ fn strip(attributes: &mut Vec<KeyValue>, dropped: &mut u32) -> u32 {
     removed
 }
 
-/// What `sensitive` must make of a span, on the oracle's structs: removed events and attributes.
-fn model(span: &mut Span) -> (u32, u32) {
+/// What must become of a span that is marked: only what is on the list stays.
+fn model_of_marked(span: &mut Span) -> (u32, u32) {
+    let strip = |attributes: &mut Vec<KeyValue>, dropped: &mut u32| {
+        let before = attributes.len();
+        let stays = ["gen_ai.prompt.name", "gen_ai.operation.name", "sensitive"];
+        attributes.retain(|a| stays.contains(&a.key.as_str()));
+        *dropped += (before - attributes.len()) as u32;
+        (before - attributes.len()) as u32
+    };
     let before = span.events.len();
     span.events.retain(|e| !CONTENT_EVENTS.contains(&e.name.as_str()) && !is_marked(&e.attributes));
     let events = (before - span.events.len()) as u32;
@@ -283,6 +570,12 @@ fn model(span: &mut Span) -> (u32, u32) {
     for link in &mut span.links {
         removed += strip(&mut link.attributes, &mut link.dropped_attributes_count);
     }
+    count(span, events, removed);
+    (events, removed)
+}
+
+/// Says on the span how much was removed.
+fn count(span: &mut Span, events: u32, removed: u32) {
     for (name, n) in [("removed_events", events), ("removed_attributes", removed)] {
         if n > 0 {
             let value = Some(AnyValue { value: Some(Value::IntValue(n.into())) });
@@ -290,6 +583,25 @@ fn model(span: &mut Span) -> (u32, u32) {
             span.attributes.push(KeyValue { key, value, ..Default::default() });
         }
     }
+}
+
+/// What `sensitive` must make of a span, on the oracle's structs: removed events and attributes.
+fn model(span: &mut Span) -> (u32, u32) {
+    if is_marked(&span.attributes) {
+        return model_of_marked(span);
+    }
+    let before = span.events.len();
+    span.events.retain(|e| !CONTENT_EVENTS.contains(&e.name.as_str()) && !is_marked(&e.attributes));
+    let events = (before - span.events.len()) as u32;
+    span.dropped_events_count += events;
+    let mut removed = strip(&mut span.attributes, &mut span.dropped_attributes_count);
+    for event in &mut span.events {
+        removed += strip(&mut event.attributes, &mut event.dropped_attributes_count);
+    }
+    for link in &mut span.links {
+        removed += strip(&mut link.attributes, &mut link.dropped_attributes_count);
+    }
+    count(span, events, removed);
     (events, removed)
 }
 
@@ -320,4 +632,26 @@ proptest! {
         prop_assert_eq!(metric("events"), u64::from(events));
         prop_assert_eq!(metric("attributes"), u64::from(attributes));
     }
+}
+
+#[test]
+fn what_it_took_from_a_resource_nobody_behind_it_in_the_row_puts_on_spans() {
+    let registry = Registry::default();
+    let build = |name: &str, yaml: &str| {
+        let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
+        let section = section(name, yaml).expect("the test's configuration is valid");
+        (kind.build)(&section, &Setup::new(name, "traces", Signal::Traces, &registry))
+    };
+    let Built::Stateless(sensitive) = build("sensitive", "{}") else { panic!("it is stateless") };
+    let Built::Inspector(baggage) = build("baggage", "sources: [resource]") else {
+        panic!("it is an inspector")
+    };
+    let mut row = Inspection::new(vec![sensitive.inspector().expect("it inspects"), baggage]);
+    let before =
+        processors::request("resource user.id=\"bob@example.com\" session.id=\"s\"\nspan 1/a1");
+    let batch = Batch::parse(Signal::Traces, before, Moment::default()).expect("well-formed");
+    let after = row.run(batch, Moment::default());
+    let after = text::print(Signal::Traces.message(), after.bytes());
+    assert!(after.contains("span 1/a1 session.id=\"s\"\n"), "{after}");
+    assert!(!after.contains("bob"), "{after}");
 }

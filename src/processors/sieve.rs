@@ -1,0 +1,59 @@
+//! Which attributes of an item inspectors are shown: those of their keys, and of the others what
+//! they do not let pass.
+//!
+//! What has none of the keys and passes, in whatever item it stands, is remembered whole, so that
+//! what comes again is compared and not looked at.
+
+use super::inspect::Inspector;
+use super::names::Names;
+use super::repeats::Repeats;
+use crate::otlp::view;
+use crate::otlp::wire::Field;
+use std::sync::Arc;
+
+/// What becomes of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has one of the keys.
+    Listed,
+    /// It has none, and somebody looks at it.
+    Rest,
+    /// Nobody looks at it.
+    Passed,
+}
+
+/// Sorts attributes.
+pub struct Sieve {
+    /// The keys of all inspectors: most attributes have none of them.
+    keys: Arc<Names<()>>,
+    /// Whether every attribute is looked at.
+    pub all: bool,
+    /// Those that passed lately.
+    passed: Repeats,
+}
+
+impl Sieve {
+    pub fn new(keys: Arc<Names<()>>) -> Sieve {
+        Sieve { keys, all: false, passed: Repeats::default() }
+    }
+
+    /// What becomes of `attribute`, which these inspectors are asked about.
+    #[inline]
+    pub fn place<'i>(
+        &mut self,
+        attribute: &Field<'_>,
+        inspectors: &[Box<dyn Inspector + 'i>],
+    ) -> Place {
+        if !self.all && self.passed.has(attribute.bytes()) {
+            return Place::Passed;
+        }
+        if self.keys.find(view::key(attribute)).is_some() {
+            return Place::Listed;
+        }
+        if self.all || !inspectors.iter().all(|inspector| inspector.passes(attribute)) {
+            return Place::Rest;
+        }
+        self.passed.offer(attribute.bytes());
+        Place::Passed
+    }
+}
