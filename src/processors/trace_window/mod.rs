@@ -356,6 +356,11 @@ impl Window {
         over(self.traces.held(), self.limits.traces).then_some(Cause::Traces)
     }
 
+    /// Whether a trace leaves together with the `leaving` bytes that do.
+    fn fits(&self, leaving: usize, number: u32) -> bool {
+        leaving + self.traces.size(number) <= limits::WINDOW_PORTION || self.is_next(number)
+    }
+
     /// Whether a trace stands in the same request as the last that leaves.
     fn is_next(&self, number: u32) -> bool {
         let last = self.leaving.last().and_then(|gone| gone.runs.last());
@@ -365,7 +370,7 @@ impl Window {
 
     /// Lets a trace leave with the others that do.
     fn release(&mut self, number: u32, cause: Cause, now: Moment, out: &mut Out) {
-        if self.leaving_bytes >= limits::WINDOW_PORTION && !self.is_next(number) {
+        if !self.fits(self.leaving_bytes, number) {
             self.send(now, out);
         }
         let Some(gone) = self.traces.let_go(number, now.monotonic) else { return };
@@ -517,7 +522,7 @@ impl Stateful for Window {
     fn wake(&mut self, now: Moment, out: &mut Out) {
         let mut portion = 0;
         while let Some((number, due)) = self.traces.due(now.monotonic)
-            && (portion < limits::WINDOW_PORTION || self.is_next(number))
+            && (portion == 0 || self.fits(portion, number))
         {
             let cause = if due == Due::Idle { Cause::Idle } else { Cause::Wait };
             portion += self.traces.size(number);

@@ -250,7 +250,7 @@ fn traces_that_leave_together_are_one_batch_up_to_a_size_and_no_trace_is_cut() {
         }
     }
     let left = bench.wait(3000);
-    assert!(left.len() <= 9, "most of two traces, for three would be more than 3/4 MiB");
+    assert_eq!(left.len(), 8, "each of two traces, for three would be more than 3/4 MiB");
     for trace in 0x101..=0x110 {
         let with: Vec<_> =
             left.iter().map(|b| b.matches(&format!("span {trace:x}/")).count()).collect();
@@ -327,7 +327,7 @@ proptest! {
         prop_assert_eq!(ids, (1..=id).collect::<Vec<u32>>());
         prop_assert_eq!(bench.metric("spanloom_trace_window_spans", ""), 0);
         let remembered = bench.metric("spanloom_trace_window_bytes", "");
-        prop_assert!(remembered < 40_000, "{} bytes without a span", remembered);
+        prop_assert!(remembered < 250_000, "{} bytes without a span", remembered);
     }
 }
 
