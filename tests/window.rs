@@ -219,6 +219,30 @@ fn body(reader: &mut BufReader<std::net::TcpStream>) -> Option<Vec<u8>> {
     Some(body)
 }
 
+/// Who makes up a user per request fills no memory with it, and loses no span.
+#[test]
+fn of_a_million_users_half_are_known_and_all_spans_arrive() {
+    let (backend, counted) = counting_backend();
+    let exporter = format!("otlp_http: {{endpoint: \"{backend}\", compression: none}}");
+    let daemon = Daemon::start(&config(&exporter, &["otlp_http"], "{idle: 200ms}"));
+    let idle = daemon.resident_kib();
+    for n in 0..100u128 {
+        let spans = (n * 10_000..(n + 1) * 10_000).map(|id| {
+            with(span("s", 1 + id, 1, 0), [("baggage", text(&format!("user.id=u{id}")))])
+        });
+        send(&daemon, true, spans);
+    }
+    let sent = || (daemon.metric("otelcol_exporter_sent_spans", "") == 1e6).then_some(());
+    assert!(eventually(sent).is_some(), "spans were lost");
+    let rejected = "spanloom_baggage_rejected_members";
+    assert_eq!(daemon.metric(rejected, "reason=\"too_many_values\""), 500_000.0);
+    assert_eq!(counted.load(Ordering::Relaxed), 500_000);
+    assert!(daemon.metric("spanloom_baggage_traces", "") <= 50_000.0);
+    let grown = daemon.peak_resident_kib() - idle;
+    println!("{grown} KiB more at most");
+    assert!(grown < 200 << 10, "{grown} KiB more at most");
+}
+
 /// Spans of a request, of about 1 KiB each.
 const SPANS: usize = 100;
 const REQUESTS: usize = 6400;

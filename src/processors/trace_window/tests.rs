@@ -1,14 +1,16 @@
 //! `trace_window`: requests in, traces out.
 
-use super::*;
+use crate::batch::{Batch, Signal};
+use crate::moment::Moment;
 use crate::otlp::text;
-use crate::processors::LIST;
 use crate::processors::tests::{request, section};
+use crate::processors::{Built, LIST, Out, Setup, Stateful};
 use crate::receipt::{Receipt, Receipts};
 use crate::telemetry::Registry;
 use crate::verdict::Verdict;
 use proptest::prelude::*;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// A window with its time and its metrics.
 struct Bench {
@@ -299,11 +301,16 @@ fn few_spans_of_a_request_do_not_keep_all_of_it() {
     assert!(more < 20_000, "{more} bytes are held of ten spans of 1,000");
 }
 
+/// The trace and the size of each span.
+fn spans_of_a_request() -> impl Strategy<Value = Vec<(u32, usize)>> {
+    prop::collection::vec((1..40u32, 0..3usize), 1..60)
+}
+
 proptest! {
     /// Whatever comes in whatever pieces, all of it leaves, once, and memory is bounded.
     #[test]
     fn nothing_is_lost_or_doubled(
-        requests in prop::collection::vec(prop::collection::vec((1..40u32, 0..3usize), 1..60), 1..60),
+        requests in prop::collection::vec(spans_of_a_request(), 1..60),
         wait in 0..400u64,
     ) {
         let mut bench = Bench::new("{idle: 1s, wait: 3s, limit_mib: 1}");
