@@ -31,7 +31,8 @@ pub trait Inspector: Send {
     }
 
     /// Whether it leaves `attribute`, which has none of the keys, as it is, in whatever item it
-    /// stands. One that it does not let pass stands in [`Item::rest`].
+    /// stands, and if it is a number, whatever the number. One that it does not let pass stands in
+    /// [`Item::rest`].
     fn passes(&self, _attribute: &Field<'_>) -> bool {
         true
     }
@@ -91,7 +92,9 @@ pub struct Item<'a> {
 /// of every item: to write whole [`Field`]s took twice as long as all the rest of the walk.
 #[derive(Clone, Copy)]
 pub struct Part {
-    pub number: u32,
+    number: u16,
+    /// Bytes of tag and length, if it is length-delimited.
+    head: u16,
     at: u32,
     end: u32,
 }
@@ -197,18 +200,22 @@ impl<'a> Item<'a> {
     }
 
     /// Reads a part of this item.
+    #[inline]
     pub fn field(&self, part: Part) -> Field<'a> {
         let (at, end) = (part.at as usize, part.end as usize);
         let start = self.message.start;
-        let range = at.saturating_sub(start)..end.saturating_sub(start);
-        let bytes = self.message.bytes.get(range).unwrap_or_default();
-        let nothing = Field { number: part.number, value: Value::Len(&[]), at, end };
-        Message { bytes, start: at }.fields().next().unwrap_or(nothing)
+        let from = at.saturating_sub(start) + usize::from(part.head);
+        let bytes = self.message.bytes.get(from..end.saturating_sub(start)).unwrap_or_default();
+        let whole = Field { number: u32::from(part.number), value: Value::Len(bytes), at, end };
+        match part.head {
+            0 => Message { bytes, start: at }.fields().next().unwrap_or(whole),
+            _ => whole,
+        }
     }
 
     /// The field `number`, if it is none of those that have a place of their own here.
     pub fn other(&self, number: u32) -> Option<Field<'a>> {
-        let part = self.parts.iter().find(|part| part.number == number)?;
+        let part = self.parts.iter().find(|part| part.number() == number)?;
         Some(self.field(*part))
     }
 
@@ -231,14 +238,21 @@ impl<'a> Item<'a> {
 }
 
 impl Part {
+    /// The number of the field.
     #[inline]
-    fn of(field: &Field<'_>) -> Part {
-        Part { number: field.number, at: field.at as u32, end: field.end as u32 }
+    pub fn number(self) -> u32 {
+        u32::from(self.number)
     }
 
-    /// Where it stands in the request.
-    pub fn range(self) -> (usize, usize) {
-        (self.at as usize, self.end as usize)
+    /// The part that is `field`, of a number that OTLP knows.
+    #[inline]
+    fn of(field: &Field<'_>) -> Part {
+        let head = match field.value {
+            Value::Len(bytes) => field.end - field.at - bytes.len(),
+            _ => 0,
+        };
+        let (number, head) = (field.number as u16, head as u16);
+        Part { number, head, at: field.at as u32, end: field.end as u32 }
     }
 }
 

@@ -2,7 +2,7 @@
 //! they do not let pass.
 //!
 //! What has none of the keys and passes, in whatever item it stands, is remembered whole, so that
-//! what comes again is compared and not looked at.
+//! what comes again is compared and not looked at; of numbers only the key is.
 
 use super::inspect::Inspector;
 use super::names::Names;
@@ -44,7 +44,9 @@ impl Sieve {
         attribute: &Field<'_>,
         inspectors: &[Box<dyn Inspector + 'i>],
     ) -> Place {
-        if !self.all && self.passed.has(attribute.bytes()) {
+        let bytes = attribute.bytes();
+        let entry = key_of_number(bytes).unwrap_or(bytes);
+        if !self.all && self.passed.has(entry) {
             return Place::Passed;
         }
         if self.keys.find(view::key(attribute)).is_some() {
@@ -53,7 +55,17 @@ impl Sieve {
         if self.all || !inspectors.iter().all(|inspector| inspector.passes(attribute)) {
             return Place::Rest;
         }
-        self.passed.offer(attribute.bytes());
+        self.passed.offer(entry);
         Place::Passed
+    }
+}
+
+/// The key, as encoded, of an attribute that holds a number.
+#[inline]
+fn key_of_number(bytes: &[u8]) -> Option<&[u8]> {
+    let [0x0a, key @ 0..=0x7f, rest @ ..] = bytes else { return None };
+    match rest.get(usize::from(*key)..)? {
+        [0x12, 0..=0x7f, 0x10 | 0x18 | 0x21, ..] => bytes.get(..2 + usize::from(*key)),
+        _ => None,
     }
 }

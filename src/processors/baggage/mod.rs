@@ -51,6 +51,8 @@ use crate::otlp::fields::{log_record, resource, span};
 use crate::otlp::view::{self, ResourceGroup};
 use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use reading::{Carried, Reader, Role, Source, target};
 use std::sync::Arc;
 use tree::{Known, Node, Scope, Set, State, Tree};
@@ -180,6 +182,9 @@ struct Baggage {
     memory: Memory<Known>,
     tree: Tree,
     nodes: Vec<Node>,
+    /// The traces of the batch, in the order in which they came, and the latest.
+    orders: HashMap<u128, u32, RandomState>,
+    latest: Option<(u128, u32)>,
     /// Where the resource of the last item stands, and what it carries.
     resource: (usize, Set),
     promoted: usize,
@@ -211,6 +216,8 @@ impl Baggage {
             memory: memory(section, setup),
             tree: Tree::new(scope),
             nodes: vec![],
+            orders: HashMap::default(),
+            latest: None,
             resource: (usize::MAX, None),
             promoted: 0,
             beyond: 0,
@@ -237,7 +244,10 @@ impl Baggage {
     /// Gives all items what they are to have.
     fn promote(&mut self, now: Moment, edits: &mut Edits) {
         let mut nodes = std::mem::take(&mut self.nodes);
-        nodes.sort_by_key(|node| node.trace);
+        self.orders.clear();
+        self.latest = None;
+        // Most are in order already, and then so are the edits.
+        nodes.sort_by_key(|node| node.order);
         for run in nodes.chunk_by_mut(|a, b| a.trace == b.trace) {
             let trace = run.first().map_or(0, |node| node.trace);
             if trace == 0 {
@@ -249,6 +259,19 @@ impl Baggage {
         }
         nodes.clear();
         self.nodes = nodes;
+    }
+
+    /// The place of `trace` among those of the batch.
+    fn order(&mut self, trace: u128) -> u32 {
+        match self.latest {
+            Some((latest, order)) if latest == trace => order,
+            _ => {
+                let next = self.orders.len() as u32;
+                let order = *self.orders.entry(trace).or_insert(next);
+                self.latest = Some((trace, order));
+                order
+            }
+        }
     }
 
     /// Finds what the items of `trace` inherit, and remembers it.
@@ -347,8 +370,11 @@ impl Inspector for Baggage {
         }
         let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };
         let resource = self.resource(item);
+        let trace = trace_key(item.trace_id).unwrap_or_default();
+        let order = self.order(trace);
         self.nodes.push(Node {
-            trace: trace_key(item.trace_id).unwrap_or_default(),
+            trace,
+            order,
             span: span_key(item.span_id).unwrap_or_default(),
             parent: span_key(item.parent_span_id).unwrap_or_default(),
             start: item.message.start,

@@ -24,6 +24,8 @@ pub enum Scope {
 pub struct Node {
     /// 0 for none, as for the other ids.
     pub trace: u128,
+    /// The place of the trace among those of the batch.
+    pub order: u32,
     pub span: u64,
     pub parent: u64,
     /// Where it starts in the request.

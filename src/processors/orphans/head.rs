@@ -66,7 +66,7 @@ impl Head {
         let mut head = Head::default();
         for part in &span.parts {
             let field = span.field(*part);
-            match part.number {
+            match part.number() {
                 span::KIND => head.kind = field.number_value(),
                 span::START_TIME => head.start = field.number_value(),
                 span::END_TIME => head.end = field.number_value(),

@@ -196,7 +196,7 @@ impl Walk<'_, '_> {
             }
             self.blank();
             let from = self.at;
-            match self.treat.member(&key).filter(|_| !self.quiet) {
+            match self.treat.member(&key, true).filter(|_| !self.quiet) {
                 Some(rule) => {
                     self.quiet = true;
                     let whole = self.value(nesting);

@@ -17,13 +17,14 @@
 //! `_log_records` and `spanloom_sensitive_redacted_values` count by rule.
 //!
 //! Absent here: text that is neither named, marked nor of a known form; names of metrics and of
-//! scopes; text in other encodings than JSON and UTF-8.
+//! attributes; text in other encodings than JSON and UTF-8.
 
 mod allowed;
 mod detect;
 mod exception;
 mod json;
 mod names;
+mod parameters;
 mod parts;
 mod read;
 mod rules;

@@ -24,6 +24,8 @@ pub enum Hit {
     Stack,
     /// A URL: its query goes.
     Url,
+    /// What a model was called with, as JSON: settings stay.
+    Parameters,
     /// Without a namespace: content if the span is a GenAI instrumentation's.
     Generic,
     /// A captured header, which goes if its name tells of a secret.
@@ -80,6 +82,7 @@ const CONTENT: &[(&str, &[&str])] = &[
             "gen_ai.task.output",
             "gen_ai.request.extra_body",
             "gen_ai.request.extra_query",
+            "gen_ai.request.structured_output_schema",
             "gen_ai.serialized.*",
         ],
     ),
@@ -92,26 +95,53 @@ const CONTENT: &[(&str, &[&str])] = &[
             "llm.input_messages.*",
             "llm.output_messages",
             "llm.output_messages.*",
+            "llm.prompts",
             "llm.prompts.*",
+            "llm.choices",
             "llm.choices.*",
             "llm.prompt_template.*",
             "llm.function_call",
+            "llm.tools",
             "llm.tools.*",
             "tool.parameters",
             "tool.json_schema",
+            "tool.description",
+            "tool_call.function.arguments",
+            "retrieval.documents",
             "retrieval.documents.*",
             "reranker.query",
+            "reranker.input_documents",
             "reranker.input_documents.*",
+            "reranker.output_documents",
             "reranker.output_documents.*",
+            "input.documents",
+            "input.documents.*",
+            "output.documents",
+            "output.documents.*",
             "document.content",
             "document.metadata",
             "embedding.text",
             "embedding.vector",
+            "embedding.embeddings",
             "embedding.embeddings.*",
             "image.url",
             "audio.url",
             "audio.transcript",
+            "video.url",
+            "input.audio.url",
+            "input.audio.transcript",
+            "output.audio.url",
+            "output.audio.transcript",
+            "input.images",
+            "input.images.*",
+            "output.images",
+            "output.images.*",
             "message.content*",
+            "message.function_call_arguments_json",
+            "message.tool_calls*",
+            "message_content.*",
+            "prompt.text",
+            "completion.text",
         ],
     ),
     (
@@ -123,6 +153,9 @@ const CONTENT: &[(&str, &[&str])] = &[
             "mcp.request.argument",
             "mcp.response.value",
             "mcp.session.init_options",
+            "llm.request.functions.*",
+            "pinecone.query.filter",
+            "pinecone.query.queries",
         ],
     ),
     (
@@ -233,7 +266,8 @@ const CONTENT: &[(&str, &[&str])] = &[
 ];
 
 /// Content in one framework and an application's own attribute in the next.
-const GENERIC: &[&str] = &["input", "output", "prompt", "events", "completion", "messages"];
+const GENERIC: &[&str] =
+    &["input", "output", "prompt", "events", "completion", "messages", "metadata"];
 
 /// How the attributes of GenAI instrumentations begin.
 const GENAI: &[&str] = &[
@@ -272,6 +306,9 @@ const STACKS: &[&str] = &["exception.stacktrace", "error.stack", "code.stacktrac
 
 /// URLs whose query goes.
 const URLS: &[&str] = &["url.full", "http.url", "http.target"];
+
+/// What a model was called with, as JSON: numbers, switches and settings stay.
+const PARAMETERS: &[&str] = &["llm.invocation_parameters", "embedding.invocation_parameters"];
 
 /// Captured headers, which go if their name tells of a secret.
 const HEADERS: &[&str] = &["http.request.header.*", "http.response.header.*"];
@@ -315,7 +352,9 @@ const SECRET: [&str; 9] =
 const EVENTS: &[&str] = &[
     "gen_ai.content.prompt",
     "gen_ai.content.completion",
+    "gen_ai.content.completion.chunk",
     "gen_ai.system.message",
+    "gen_ai.developer.message",
     "gen_ai.user.message",
     "gen_ai.assistant.message",
     "gen_ai.tool.message",
@@ -356,6 +395,7 @@ fn groups() -> Vec<(&'static str, &'static [&'static str], Hit)> {
         ("Messages of errors: the type stays", MESSAGES, Hit::Message),
         ("Stack traces: types and frames stay", STACKS, Hit::Stack),
         ("URLs: the query goes", URLS, Hit::Url),
+        ("Parameters of calls: numbers and settings stay", PARAMETERS, Hit::Parameters),
         ("What stays although it looks like one of these", KEPT, Hit::Keep),
     ];
     content.chain(others).collect()

@@ -21,7 +21,8 @@ const RULE: &[Key] = &[
     Key::list_of_text(
         "texts",
         &[],
-        "other texts it is about: span_name, event_name, status_message, trace_state, body",
+        "other texts it is about: span_name, event_name, status_message, trace_state, scope_name, \
+         body",
     ),
     Key::text("pattern", "", "a regular expression: what to look for within texts"),
     Key::list_of_text("detectors", &[], "detectors: what to look for within texts"),

@@ -72,14 +72,21 @@ pub enum Place {
     EventName,
     StatusMessage,
     TraceState,
+    ScopeName,
     Body,
 }
 
 impl Place {
-    pub const NAMES: [&str; 5] =
-        ["span_name", "event_name", "status_message", "trace_state", "body"];
-    const ALL: [Place; 5] =
-        [Place::SpanName, Place::EventName, Place::StatusMessage, Place::TraceState, Place::Body];
+    pub const NAMES: [&str; 6] =
+        ["span_name", "event_name", "status_message", "trace_state", "scope_name", "body"];
+    const ALL: [Place; 6] = [
+        Place::SpanName,
+        Place::EventName,
+        Place::StatusMessage,
+        Place::TraceState,
+        Place::ScopeName,
+        Place::Body,
+    ];
 
     pub fn named(name: &str) -> Option<Place> {
         let at = Place::NAMES.iter().position(|known| *known == name)?;

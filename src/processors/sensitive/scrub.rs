@@ -35,7 +35,7 @@ pub struct Scrub {
     removed: Removed,
     /// Whether the resource and the scope above are marked.
     marked: (bool, bool),
-    /// Names of spans that hold nothing.
+    /// Names and listed attributes that need no closer look.
     passed: Repeats,
     /// Where edits go that are not to be made.
     unmade: Edits,
@@ -54,39 +54,43 @@ impl Scrub {
 
     /// Takes out of a span what goes by name; false, and nothing done, if that is not enough.
     fn quick(&mut self, span: &mut Item<'_>, edits: &mut Edits) -> bool {
-        let rules = &*self.rules;
         if self.all() || !span.rest.is_empty() {
             return false;
         }
+        let (rules, passed) = (&*self.rules, &mut self.passed);
         let mut gone: SmallVec<[(Part, RuleId); 8]> = SmallVec::new();
         for part in &span.attributes {
             let field = span.field(*part);
             match rules.attributes.find(view::key(&field)) {
                 Some(Hit::Remove(rule)) => gone.push((*part, rule)),
-                Some(Hit::Keep | Hit::EventName) if self.passes_value(&field) => {}
-                None if self.passes(&field) => {}
+                Some(Hit::Keep | Hit::EventName) if passed.has(field.bytes()) => {}
+                Some(Hit::Keep | Hit::EventName) if passes_value(rules, &field) => {
+                    passed.offer(field.bytes());
+                }
+                None if passed.has(field.bytes()) => {}
+                None if passes(rules, &field) => passed.offer(field.bytes()),
                 Some(Hit::Mark) if !is_true(field) => {}
                 _ => return false,
             }
         }
         let own = gone.len();
         for part in &span.parts {
-            match part.number {
+            match part.number() {
                 span::NAME | span::TRACE_STATE => {
                     let text = span.field(*part).bytes();
-                    if !self.passed.has(text) {
-                        if !self.passes_text(text) {
+                    if !passed.has(text) {
+                        if !passes_text(rules, text) {
                             return false;
                         }
-                        self.passed.offer(text);
+                        passed.offer(text);
                     }
                 }
-                span::EVENTS => match self.quick_event(span.field(*part)) {
+                span::EVENTS => match quick_event(rules, span.field(*part)) {
                     Some(Some(rule)) => gone.push((*part, rule)),
                     Some(None) => {}
                     None => return false,
                 },
-                span::LINKS if !self.passes_link(span.field(*part)) => return false,
+                span::LINKS if !passes_link(rules, span.field(*part)) => return false,
                 span::STATUS if has(span.field(*part), status::MESSAGE) => return false,
                 _ => {}
             }
@@ -101,53 +105,6 @@ impl Scrub {
         let gone = gone.into_iter().map(|(part, _)| part).collect();
         self.finish(span, gone, own, done, edits);
         true
-    }
-
-    /// What becomes of an event by its name and mark: it goes by a rule, stays, or (`None`) must
-    /// be looked at.
-    fn quick_event(&self, field: Field<'_>) -> Option<Option<RuleId>> {
-        let (rules, mut closer) = (&*self.rules, false);
-        for part in field.message()?.fields() {
-            match part.number {
-                event::NAME if rules.events.find(part.bytes()) == Some(rules::CONTENT_EVENT) => {
-                    return Some(Some(rules::CONTENT_EVENT));
-                }
-                event::NAME => closer |= !self.passes_text(part.bytes()),
-                event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
-                    Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
-                    Some(Hit::Mark) => {}
-                    Some(Hit::Keep) => closer |= !self.passes_value(&part),
-                    None => closer |= !self.passes(&part),
-                    Some(_) => closer = true,
-                },
-                _ => {}
-            }
-        }
-        (!closer).then_some(None)
-    }
-
-    fn passes_link(&self, field: Field<'_>) -> bool {
-        let mut fields = field.message().into_iter().flat_map(Message::fields);
-        fields.all(|field| match field.number {
-            link::ATTRIBUTES => false,
-            link::TRACE_STATE => self.passes_text(field.bytes()),
-            _ => true,
-        })
-    }
-
-    /// Whether nothing needs to be looked for in the value of an attribute.
-    fn passes_value(&self, attribute: &Field<'_>) -> bool {
-        match parts::content(attribute) {
-            Content::Number => true,
-            Content::Text(text) => self.passes_text(text),
-            Content::Inside => false,
-        }
-    }
-
-    /// Whether nothing needs to be looked for in `text`.
-    fn passes_text(&self, text: &[u8]) -> bool {
-        let may_hit = |detectors: &Detectors| detectors.may_hit(text);
-        !may_be_json(text) && !self.rules.detectors.as_ref().is_some_and(may_hit)
     }
 
     /// Starts to look at an item, or at what stands above items.
@@ -218,7 +175,7 @@ impl Scrub {
         let own = gone.len();
         for part in &span.parts {
             let field = span.field(*part);
-            match part.number {
+            match part.number() {
                 span::NAME => {
                     parts::text(&mut treat, Place::SpanName, span.message, field, target);
                 }
@@ -273,7 +230,7 @@ impl Scrub {
         let own = gone.len();
         for part in &record.parts {
             let field = record.field(*part);
-            match part.number {
+            match part.number() {
                 log_record::BODY if parts::body(&mut treat, rule, field, target) => {
                     gone.push(*part);
                 }
@@ -360,6 +317,12 @@ impl Scrub {
         let target = if dry { &mut unmade } else { edits };
         let mut treat = self.treat(active, marked);
         let touched = parts::attributes(&mut treat, message, fields, target);
+        // A resource has no name.
+        if fields.0 == scope::ATTRIBUTES
+            && let Some(name) = message.field(scope::NAME)
+        {
+            parts::text(&mut treat, Place::ScopeName, message, name, target);
+        }
         self.keep(unmade);
         if !dry {
             hidden.extend(touched);
@@ -379,7 +342,7 @@ impl Inspector for Scrub {
     }
 
     fn passes(&self, attribute: &Field<'_>) -> bool {
-        names::by_part(view::key(attribute)).is_none() && self.passes_value(attribute)
+        passes(&self.rules, attribute)
     }
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {
@@ -416,6 +379,58 @@ impl Inspector for Scrub {
     fn end(&mut self, _now: Moment, _edits: &mut Edits) {
         self.rules.counters.add(&mut self.removed);
     }
+}
+
+/// What becomes of an event by its name and mark: it goes by a rule, stays, or (`None`) must be
+/// looked at.
+fn quick_event(rules: &Rules, field: Field<'_>) -> Option<Option<RuleId>> {
+    let mut closer = false;
+    for part in field.message()?.fields() {
+        match part.number {
+            event::NAME if rules.events.find(part.bytes()) == Some(rules::CONTENT_EVENT) => {
+                return Some(Some(rules::CONTENT_EVENT));
+            }
+            event::NAME => closer |= !passes_text(rules, part.bytes()),
+            event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
+                Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
+                Some(Hit::Mark) => {}
+                Some(Hit::Keep) => closer |= !passes_value(rules, &part),
+                None => closer |= !passes(rules, &part),
+                Some(_) => closer = true,
+            },
+            _ => {}
+        }
+    }
+    (!closer).then_some(None)
+}
+
+fn passes_link(rules: &Rules, field: Field<'_>) -> bool {
+    let mut fields = field.message().into_iter().flat_map(Message::fields);
+    fields.all(|field| match field.number {
+        link::ATTRIBUTES => false,
+        link::TRACE_STATE => passes_text(rules, field.bytes()),
+        _ => true,
+    })
+}
+
+/// Whether `attribute`, of a key that no rule names, needs no closer look.
+fn passes(rules: &Rules, attribute: &Field<'_>) -> bool {
+    names::by_part(view::key(attribute)).is_none() && passes_value(rules, attribute)
+}
+
+/// Whether the value of `attribute` needs no closer look.
+fn passes_value(rules: &Rules, attribute: &Field<'_>) -> bool {
+    match parts::content(attribute) {
+        Content::Number => true,
+        Content::Text(text) => passes_text(rules, text),
+        Content::Inside => false,
+    }
+}
+
+/// Whether `text` needs no closer look.
+fn passes_text(rules: &Rules, text: &[u8]) -> bool {
+    let may_hit = |detectors: &Detectors| detectors.may_hit(text);
+    !may_be_json(text) && !rules.detectors.as_ref().is_some_and(may_hit)
 }
 
 /// Whether the message in `field` has a field `number`.

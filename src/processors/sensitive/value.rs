@@ -3,7 +3,7 @@
 use super::detect::Hit as Found;
 use super::names::{self, Hit};
 use super::rules::{self, Action, Find, Place, Preset, Removed, RuleId, Rules, Subject, UserRule};
-use super::{exception, json};
+use super::{exception, json, parameters};
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{any_value, key_value, list};
 use crate::otlp::view::{self, AnyValue};
@@ -95,11 +95,13 @@ impl<'r> Treat<'r> {
         self.rules.preset != Preset::Marked || self.strict
     }
 
-    /// The rule that the member `key` of a map goes by.
-    pub fn member(&self, key: &[u8]) -> Option<RuleId> {
+    /// The rule that the member `key` of a map goes by, or of an object of JSON.
+    pub fn member(&self, key: &[u8], in_json: bool) -> Option<RuleId> {
         match self.rules.attributes.find(key) {
             Some(Hit::Remove(rule)) => Some(rule),
             Some(Hit::Header) => names::is_secret_header(key).then_some(rules::CREDENTIAL),
+            Some(Hit::Message | Hit::Stack) if in_json => Some(rules::ERROR_TEXT),
+            Some(Hit::Parameters) if in_json => Some(rules::CONTENT),
             None if self.takes_content() => names::by_part(key),
             _ => None,
         }
@@ -141,23 +143,24 @@ impl<'r> Treat<'r> {
             edits.remove(message, &field);
             return self.dropped(rule);
         }
-        let change: Option<Change> = match self.rules.attributes.find(key) {
-            Some(Hit::Message) => Some(exception::message),
-            Some(Hit::Stack) => Some(exception::stack),
-            Some(Hit::Url) => Some(names::without_query),
+        let change: Option<(Change, RuleId)> = match self.rules.attributes.find(key) {
+            Some(Hit::Message) => Some((exception::message, rules::ERROR_TEXT)),
+            Some(Hit::Stack) => Some((exception::stack, rules::ERROR_TEXT)),
+            Some(Hit::Url) => Some((names::without_query, rules::CONTENT)),
+            Some(Hit::Parameters) => Some((parameters::settings, rules::CONTENT)),
             _ => None,
         };
         match (change, AnyValue::of(value)) {
-            (Some(change), AnyValue::Text(text)) => {
+            (Some((change, rule)), AnyValue::Text(text)) => {
                 let Some(new) = change(text) else { return self.inside(value, parts, 0, edits) };
-                self.redacted(rules::ERROR_TEXT);
+                self.redacted(rule);
                 let new = self.plain(&new, parts).unwrap_or(new);
                 put(value, any_value::STRING, &new, edits);
                 Did::Changed
             }
-            (Some(_), AnyValue::Array(_) | AnyValue::Map(_) | AnyValue::Bytes(_)) => {
+            (Some((_, rule)), AnyValue::Array(_) | AnyValue::Map(_) | AnyValue::Bytes(_)) => {
                 edits.remove(message, &field);
-                self.dropped(rules::ERROR_TEXT)
+                self.dropped(rule)
             }
             _ => self.inside(value, parts, 0, edits),
         }
@@ -175,7 +178,7 @@ impl<'r> Treat<'r> {
         match self.rules.attributes.find(key) {
             Some(Hit::Generic) if self.is_genai => Some(rules::CONTENT),
             Some(Hit::Generic) => None,
-            _ => self.member(key),
+            _ => self.member(key, false),
         }
     }
 

@@ -18,8 +18,8 @@ const COUNTRIES: &[u8] = b"AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21C
     PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22\
     VG24XK20YE30";
 
-/// The stretches of `bytes` that are long enough for a card or an IBAN. None of them lies between two
-/// bytes [`SHORTEST`] apart, so few bytes of a text are looked at.
+/// The stretches of `bytes` that are long enough for a card or an IBAN. None of them lies between
+/// two bytes [`SHORTEST`] apart, so few bytes of a text are looked at.
 pub fn stretches(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = SHORTEST - 1;
     std::iter::from_fn(move || {
