@@ -18,7 +18,7 @@ use spanloom::batch::{Batch, Signal};
 use spanloom::config::Section;
 use spanloom::moment::Moment;
 use spanloom::processors::inspect::{Inspection, Inspector};
-use spanloom::processors::{Built, LIST, Setup};
+use spanloom::processors::{Built, LIST, Out, Setup};
 use spanloom::telemetry::Registry;
 
 const SPANS: usize = 100;
@@ -44,6 +44,41 @@ fn one(bencher: Bencher<'_, '_>, name: &str) {
 #[divan::bench]
 fn all_three(bencher: Bencher<'_, '_>) {
     run(bencher, &["sensitive", "baggage", "orphans"]);
+}
+
+/// Traces come whole and leave when the memory is full, as at the highest rates, so that each span
+/// is touched again long after it came.
+#[divan::bench(args = [1, 64])]
+fn trace_window(bencher: Bencher<'_, '_>, limit_mib: usize) {
+    let yaml = format!("{{limit_mib: {limit_mib}}}");
+    let Built::Stateful(mut window) = build("trace_window", &yaml) else {
+        unreachable!("a window holds state")
+    };
+    let template = payload();
+    let id = template.windows(8).position(|bytes| bytes == 7u64.to_be_bytes());
+    let id = template[id.expect("the first trace id")..][..16].to_vec();
+    let places: Vec<usize> =
+        (0..template.len() - 16).filter(|at| template[*at..][..8] == id[..8]).collect();
+    assert_eq!(places.len(), SPANS);
+    let mut next = 0u64;
+    let mut batch = move || {
+        let mut bytes = template.to_vec();
+        for (n, at) in places.iter().enumerate() {
+            let trace = next + n as u64 / 10;
+            bytes[at + 8..at + 16].copy_from_slice(&trace.to_be_bytes());
+        }
+        next += SPANS as u64 / 10;
+        Batch::parse(Signal::Traces, Bytes::from(bytes), Moment::default()).expect("well-formed")
+    };
+    let mut out = Out::default();
+    let mut pass = move |batch| {
+        window.process(batch, Moment::default(), &mut out);
+        out.take()
+    };
+    for _ in 0..limit_mib * 20 {
+        pass(batch());
+    }
+    bencher.counter(ItemsCount::new(SPANS)).with_inputs(batch).bench_local_values(pass);
 }
 
 /// What `sensitive` costs on 20 KB of text that stays, all default detectors on.
@@ -75,12 +110,15 @@ fn run(bencher: Bencher<'_, '_>, names: &[&str]) {
         .bench_local(|| row.run(black_box(batch.clone()), Moment::default()));
 }
 
-fn built(name: &str) -> Box<dyn Inspector> {
+fn build(name: &str, yaml: &str) -> Built {
     let kind = LIST.iter().find(|kind| kind.component.name == name).expect("in the list");
-    let section = Section::from_yaml(kind.component.keys, "{}").expect("defaults are valid");
+    let section = Section::from_yaml(kind.component.keys, yaml).expect("it is valid");
     let registry = Registry::default();
-    let setup = Setup::new(name, "traces", Signal::Traces, &registry);
-    match (kind.build)(&section, &setup) {
+    (kind.build)(&section, &Setup::new(name, "traces", Signal::Traces, &registry))
+}
+
+fn built(name: &str) -> Box<dyn Inspector> {
+    match build(name, "{}") {
         Built::Inspector(inspector) => inspector,
         Built::Stateless(processor) => processor.inspector().expect("can inspect"),
         Built::Stateful(_) => unreachable!("not one of the three"),

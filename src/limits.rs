@@ -212,8 +212,22 @@ pub const WINDOW_RELEASED: i64 = 100_000;
 /// second, and an exporter sees ten batches a second.
 pub const WINDOW_TICK: Duration = Duration::from_millis(100);
 
-/// Bytes that leave a window at once for being due. What leaves exists twice for a moment.
-pub const WINDOW_PORTION: usize = 4 << 20;
+/// Bytes that leave a window at once. What leaves exists twice for a moment; three quarters of a
+/// request to a backend leave room for what processors behind add.
+pub const WINDOW_PORTION: usize = 768 << 10;
+
+/// Percent of a window's memory in which spans and tables are held. The rest is for what exists
+/// twice while it leaves, and for what an allocator keeps of that when it is freed: measured.
+pub const WINDOW_HELD_PERCENT: usize = 70;
+
+/// The part of a window's memory that traces which left may take at most, one in so many.
+pub const WINDOW_LEFT_SHARE: usize = 8;
+
+/// Bytes of the memory that a window fills at once: a part of its limit, one in so many, between
+/// these bounds. The more, the less is free beside what is held; the larger, the fewer.
+pub const WINDOW_SEGMENTS: usize = 64;
+pub const WINDOW_SEGMENT_MIN: usize = 32 << 10;
+pub const WINDOW_SEGMENT_MAX: usize = 1 << 20;
 
 /// Time for the answer of a running spanloom to the commands that ask it. On one machine it takes a
 /// millisecond; shorter than the 3 s that health checks of containers have by custom.

@@ -165,7 +165,14 @@ fn hostile_baggage_costs_little() {
     assert!(grown < 150 << 10, "{grown} KiB more at most");
 }
 
-/// A backend that takes everything, counts its spans and keeps nothing.
+/// The spans of `batch` that carry a user.
+fn with_user(batch: &Batch) -> usize {
+    let groups = batch.request().resource_groups().flat_map(|group| group.scope_groups());
+    let spans = groups.flat_map(|group| group.spans());
+    spans.filter(|span| span.attributes().any(|attribute| attribute.key == b"user.id")).count()
+}
+
+/// A backend that takes everything, counts the spans that carry a user, and keeps nothing.
 fn counting_backend() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -178,7 +185,8 @@ fn counting_backend() -> (String, Arc<AtomicUsize>) {
                 let mut reader = BufReader::new(stream);
                 while let Some(body) = body(&mut reader) {
                     let batch = Batch::parse(Signal::Traces, body.into(), Moment::default());
-                    spans.fetch_add(batch.expect("well-formed").items(), Ordering::Relaxed);
+                    let known = with_user(&batch.expect("well-formed"));
+                    spans.fetch_add(known, Ordering::Relaxed);
                     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
                     if reader.get_mut().write_all(answer).is_err() {
                         return;
@@ -211,60 +219,80 @@ fn body(reader: &mut BufReader<std::net::TcpStream>) -> Option<Vec<u8>> {
     Some(body)
 }
 
-const SPANS: usize = 1000;
-
-/// Of each trace ten spans come at once, and ten in a request that comes soon.
-fn megabyte(n: usize, content: &str) -> impl Iterator<Item = Span> + '_ {
-    (0..SPANS).map(move |k| {
-        let trace = 2 + (n / 4 * 200 + n % 2 * 100 + k / 10) as u128;
-        let id = (n % 4 / 2 * 10 + k % 10 + 1) as u64;
-        with(span("s", trace, id, id - 1), [("content", text(content))])
-    })
+/// Who makes up a user per request fills no memory with it, and loses no span.
+#[test]
+fn of_a_million_users_half_are_known_and_all_spans_arrive() {
+    let (backend, counted) = counting_backend();
+    let exporter = format!("otlp_http: {{endpoint: \"{backend}\", compression: none}}");
+    let daemon = Daemon::start(&config(&exporter, &["otlp_http"], "{idle: 200ms}"));
+    let idle = daemon.resident_kib();
+    for n in 0..100u128 {
+        let spans = (n * 10_000..(n + 1) * 10_000).map(|id| {
+            with(span("s", 1 + id, 1, 0), [("baggage", text(&format!("user.id=u{id}")))])
+        });
+        send(&daemon, true, spans);
+    }
+    let sent = || (daemon.metric("otelcol_exporter_sent_spans", "") == 1e6).then_some(());
+    assert!(eventually(sent).is_some(), "spans were lost");
+    let rejected = "spanloom_baggage_rejected_members";
+    assert_eq!(daemon.metric(rejected, "reason=\"too_many_values\""), 500_000.0);
+    assert_eq!(counted.load(Ordering::Relaxed), 500_000);
+    assert!(daemon.metric("spanloom_baggage_traces", "") <= 50_000.0);
+    let grown = daemon.peak_resident_kib() - idle;
+    println!("{grown} KiB more at most");
+    assert!(grown < 200 << 10, "{grown} KiB more at most");
 }
 
-/// What 640 MiB of spans do to a window of `limit` MiB: the most MiB that were resident. Nothing
-/// is lost, and the window is as full as it may be.
-#[track_caller]
-fn offered_640_mib(limit: usize) -> usize {
-    let (backend, counted) = counting_backend();
-    // What has left the window waits in the queue, which has a bound of its own.
-    let exporter = format!(
-        "otlp_http: {{endpoint: \"{backend}\", compression: none, \
-         sending_queue: {{limit_mib: 4, num_consumers: 2}}}}"
-    );
-    let window = format!("{{idle: 1h, wait: 1h, limit_mib: {limit}}}");
-    let mut daemon = Daemon::start(&config(&exporter, &["otlp_http"], &window));
-    let content = "x".repeat(900);
-    thread::scope(|scope| {
-        for part in 0..2 {
-            let (daemon, content) = (&daemon, &content);
-            scope.spawn(move || {
-                (part..640).step_by(2).for_each(|n| send(daemon, part == 0, megabyte(n, content)));
-            });
-        }
-    });
-    let peak = daemon.peak_resident_kib() as usize >> 10;
-    let held = daemon.metric("spanloom_trace_window_bytes", "") as usize >> 10;
-    let early = daemon.metric("otelcol_processor_groupbytrace_traces_evicted", "");
-    println!("limit {limit} MiB, held {held} KiB, peak {peak} MiB, {early} traces left early");
-    assert!(held <= limit << 10 && held > limit << 9, "{held} KiB held of {limit} MiB");
-    assert!(early > 10_000.0, "{early} traces left early");
-    assert!(daemon.stop().success());
-    let arrived = || {
-        let n = counted.load(Ordering::Relaxed);
-        (n == 640 * SPANS).then_some(n)
-    };
-    assert!(eventually(arrived).is_some(), "{counted:?} of {} spans arrived", 640 * SPANS);
-    peak
+/// Spans of a request, of about 1 KiB each.
+const SPANS: usize = 100;
+const REQUESTS: usize = 6400;
+
+/// Of each trace ten spans come at once, and ten in a request that comes soon, with the root, which
+/// alone has the user.
+fn hundred(n: usize, content: &str) -> impl Iterator<Item = Span> + '_ {
+    (0..SPANS).map(move |k| {
+        let trace = 2 + (n / 4 * 20 + n % 2 * 10 + k / 10) as u128;
+        let id = 20 - (n % 4 / 2 * 10 + k % 10) as u64;
+        let one = with(span("s", trace, id, id - 1), [("content", text(content))]);
+        if id == 1 { with(one, [("user.id", text("alice"))]) } else { one }
+    })
 }
 
 #[test]
 fn a_window_that_is_offered_ten_times_what_it_holds_stays_within_and_loses_nothing() {
-    // What the same traffic takes besides the window: requests on their way in and out, and what
-    // the allocator keeps for the next.
-    let besides = offered_640_mib(1);
-    let peak = offered_640_mib(64);
-    assert!(peak <= besides + 64 * 110 / 100, "{peak} MiB, {besides} MiB of them without a window");
+    let (backend, counted) = counting_backend();
+    // What has left the window waits in the queue, which has a bound of its own.
+    let exporter = format!(
+        "otlp_http: {{endpoint: \"{backend}\", compression: none, \
+         sending_queue: {{limit_mib: 2, num_consumers: 2, batch: {{flush_timeout: 1ms}}}}}}"
+    );
+    let window = "{idle: 1h, wait: 1h, limit_mib: 64}";
+    // Their own memories are bounded apart.
+    let yaml = config(&exporter, &["otlp_http"], window)
+        .replace("  baggage: {}", "  baggage: {limit_traces: 1000}")
+        .replace("trace_window, baggage, orphans", "trace_window, baggage");
+    let mut daemon = Daemon::start(&yaml);
+    send(&daemon, true, [with(span("s", 1, 1, 0), [("user.id", text("alice"))])]);
+    let idle = daemon.resident_kib();
+    let content = "x".repeat(900);
+    thread::scope(|scope| {
+        for part in 0..2 {
+            let (daemon, content) = (&daemon, &content);
+            let mine = (part..REQUESTS).step_by(2);
+            scope.spawn(move || mine.for_each(|n| send(daemon, part == 0, hundred(n, content))));
+        }
+    });
+    let held = daemon.metric("spanloom_trace_window_bytes", "") as u64 >> 10;
+    assert!(held <= 64 << 10 && held > 36 << 10, "{held} KiB are held of 64 MiB");
+    let early = daemon.metric("otelcol_processor_groupbytrace_traces_evicted", "");
+    assert!(early > 10_000.0, "{early} traces left early");
+    let peak = daemon.peak_resident_kib().saturating_sub(idle);
+    println!("held {held} KiB, peak {peak} KiB over {idle}");
+    assert!(peak <= 64 * 1024 * 110 / 100, "{peak} KiB above the {idle} KiB of an idle process");
+    assert!(daemon.stop().success());
+    let all = REQUESTS * SPANS + 1;
+    let arrived = || (counted.load(Ordering::Relaxed) == all).then_some(());
+    assert!(eventually(arrived).is_some(), "{counted:?} of {all} arrived with their user");
 }
 
 /// An entry service in Python sets baggage once and calls two further processes, which know nothing

@@ -59,11 +59,6 @@ impl<V: Default> Memory<V> {
         self.slots.is_empty()
     }
 
-    /// Bytes that all of it takes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// The value of `trace`, which counts as a use.
     #[inline]
     pub fn get(&mut self, trace: u128, now: Moment) -> Option<&V> {

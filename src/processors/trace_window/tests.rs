@@ -1,13 +1,16 @@
 //! `trace_window`: requests in, traces out.
 
-use super::*;
+use crate::batch::{Batch, Signal};
+use crate::moment::Moment;
 use crate::otlp::text;
-use crate::processors::LIST;
 use crate::processors::tests::{request, section};
+use crate::processors::{Built, LIST, Out, Setup, Stateful};
 use crate::receipt::{Receipt, Receipts};
 use crate::telemetry::Registry;
 use crate::verdict::Verdict;
+use proptest::prelude::*;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// A window with its time and its metrics.
 struct Bench {
@@ -119,7 +122,7 @@ fn a_trace_leaves_whole_when_it_is_quiet() {
     assert_eq!(bench.wait(1000), [printed(&whole)]);
     assert_eq!(bench.released("idle"), 2);
     assert_eq!(bench.metric("otelcol_processor_groupbytrace_spans_released", ""), 4);
-    assert_eq!(bench.metric("spanloom_trace_window_bytes", ""), 2 * 128);
+    assert_eq!(bench.metric("spanloom_trace_window_remembered_traces", ""), 2);
     assert_eq!(bench.metric("spanloom_trace_window_held_milliseconds", ""), 2000 + 3000);
 }
 
@@ -254,6 +257,84 @@ fn traces_that_leave_together_are_one_batch_up_to_a_size_and_no_trace_is_cut() {
         let with: Vec<_> =
             left.iter().map(|b| b.matches(&format!("span {trace:x}/")).count()).collect();
         assert_eq!(with.iter().filter(|n| **n > 0).collect::<Vec<_>>(), [&3], "{trace:x}");
+    }
+}
+
+#[test]
+fn a_request_of_whole_traces_leaves_as_it_came() {
+    let mut bench = Bench::new("{}");
+    let long = "x".repeat(10_000);
+    let span = |trace: u32, id: u32| format!("span {trace}/{id} k=\"{long}\"\n");
+    let whole = format!("{AROUND_A}{}{}{}", span(1, 1), span(1, 2), span(2, 3));
+    let parted = format!("{AROUND_A}{}{}", span(3, 1), span(4, 2));
+    assert!(bench.pass(&whole).is_empty() && bench.pass(&parted).is_empty());
+    let bytes = bench.metric("spanloom_trace_window_copied_bytes", "");
+    assert_eq!(bytes, 0, "requests are held as they are");
+    bench.wait(1000);
+    assert!(bench.pass(&span(4, 3)).is_empty());
+    let third = format!("{AROUND_A}{}", span(3, 1));
+    assert_eq!(bench.wait(1500), [printed(&whole), printed(&third)]);
+    let bytes = bench.metric("spanloom_trace_window_copied_bytes", "");
+    assert!(bytes < 25_000, "{bytes} bytes were copied of what left, and of the sparse rest");
+}
+
+#[test]
+fn few_spans_of_a_request_do_not_keep_all_of_it() {
+    let mut bench = Bench::new("{}");
+    let long = "x".repeat(1000);
+    for trace in 1..=10 {
+        bench.pass(&format!("span {trace:x}/1"));
+    }
+    bench.wait(2100);
+    // Nine traces of ten have left, so one of ten spans is held.
+    let spans = (2..=11).map(|trace| format!("span {trace:x}/2 k=\"{long}\"\n"));
+    assert_eq!(bench.pass(&spans.collect::<String>()).len(), 1);
+    let fixed = bench.metric("spanloom_trace_window_bytes", "");
+    for trace in 0..10 {
+        let spans = (1..=10).map(|n| match n {
+            1 => format!("span {:x}/1 k=\"{long}\"\n", 0x100 + trace),
+            n => format!("span {n:x}/{:x} k=\"{long}\"\n", n * trace + 1),
+        });
+        bench.pass(&spans.collect::<String>());
+    }
+    let more = bench.metric("spanloom_trace_window_bytes", "") - fixed;
+    assert!(more < 20_000, "{more} bytes are held of ten spans of 1,000");
+}
+
+/// The trace and the size of each span.
+fn spans_of_a_request() -> impl Strategy<Value = Vec<(u32, usize)>> {
+    prop::collection::vec((1..40u32, 0..3usize), 1..60)
+}
+
+proptest! {
+    /// Whatever comes in whatever pieces, all of it leaves, once, and memory is bounded.
+    #[test]
+    fn nothing_is_lost_or_doubled(
+        requests in prop::collection::vec(spans_of_a_request(), 1..60),
+        wait in 0..400u64,
+    ) {
+        let mut bench = Bench::new("{idle: 1s, wait: 3s, limit_mib: 1}");
+        let (mut id, mut left) = (0, vec![]);
+        for spans in &requests {
+            let mut text = String::new();
+            for (trace, size) in spans {
+                id += 1;
+                let pad = "x".repeat([10, 500, 5000][*size]);
+                text += &format!("span {trace:x}/{id:x} k=\"{pad}\"\n");
+            }
+            left.extend(bench.pass(&text));
+            prop_assert!(bench.metric("spanloom_trace_window_bytes", "") <= 1 << 20);
+            left.extend(bench.wait(wait));
+        }
+        left.extend(bench.finish());
+        let lines = left.iter().flat_map(|batch| batch.lines());
+        let ids = lines.filter_map(|line| line.strip_prefix("span ")?.split(['/', ' ']).nth(1));
+        let mut ids: Vec<u32> = ids.map(|id| u32::from_str_radix(id, 16).unwrap()).collect();
+        ids.sort_unstable();
+        prop_assert_eq!(ids, (1..=id).collect::<Vec<u32>>());
+        prop_assert_eq!(bench.metric("spanloom_trace_window_spans", ""), 0);
+        let remembered = bench.metric("spanloom_trace_window_bytes", "");
+        prop_assert!(remembered < 250_000, "{} bytes without a span", remembered);
     }
 }
 

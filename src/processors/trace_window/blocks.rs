@@ -1,0 +1,309 @@
+//! The bytes of held spans: blocks, each of one request, in segments of memory that are used again.
+//!
+//! Spans are held for seconds, come on all threads and leave in no order, which is what allocators
+//! are worst at: with an allocation for each request the process took half as much again as was
+//! held. Segments are allocated once, filled one after the other, and free when nothing in them is
+//! held; a sparse one's spans are copied out of it. So what is counted is what is taken.
+
+use super::runs::Run;
+use bytes::{Bytes, BytesMut};
+
+/// Bytes that a block takes besides its own: its slot, twice for growth, and its share of lists.
+const BLOCK_BYTES: usize = 192;
+
+/// Free segments that are kept for the next.
+const SPARE: usize = 4;
+
+/// A request of which spans are held.
+pub struct Block {
+    pub bytes: Bytes,
+    /// Items of the request if it is here as it came, else 0.
+    pub whole: usize,
+    /// The numbers of the traces of its runs; some may have left.
+    pub traces: Vec<u32>,
+    segment: u32,
+    runs: usize,
+    /// Runs that are about to leave.
+    leaving: usize,
+}
+
+/// Memory of several blocks, or of a large one.
+struct Segment {
+    /// What is not filled.
+    rest: BytesMut,
+    capacity: usize,
+    /// The numbers of its blocks; some may be gone.
+    blocks: Vec<u32>,
+    live: usize,
+    /// Bytes that are held in it.
+    held: usize,
+}
+
+/// Blocks by number.
+pub struct Blocks {
+    slots: Vec<Option<Block>>,
+    free: Vec<u32>,
+    segments: Vec<Option<Segment>>,
+    free_segments: Vec<u32>,
+    /// The segment that is being filled.
+    open: Option<u32>,
+    spare: Vec<BytesMut>,
+    segment_bytes: usize,
+    bytes: usize,
+}
+
+impl Blocks {
+    pub fn new(segment_bytes: usize) -> Blocks {
+        Blocks {
+            slots: vec![],
+            free: vec![],
+            segments: vec![],
+            free_segments: vec![],
+            open: None,
+            spare: vec![],
+            segment_bytes,
+            bytes: 0,
+        }
+    }
+
+    /// Bytes that all of them take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that a block of `len` bytes would take in addition.
+    pub fn growth(&self, len: usize) -> usize {
+        match len {
+            _ if len > self.segment_bytes / 2 => len,
+            _ if self.has_room(len) || !self.spare.is_empty() => 0,
+            _ => self.segment_bytes,
+        }
+    }
+
+    fn has_room(&self, len: usize) -> bool {
+        let open = self.open.and_then(|open| self.segment(open));
+        open.is_some_and(|segment| segment.rest.capacity() >= len)
+    }
+
+    fn segment(&self, number: u32) -> Option<&Segment> {
+        self.segments.get(number as usize)?.as_ref()
+    }
+
+    fn segment_mut(&mut self, number: u32) -> Option<&mut Segment> {
+        self.segments.get_mut(number as usize)?.as_mut()
+    }
+
+    /// A block of these `parts`, of `len` bytes in all; `whole` if they are a request of so many
+    /// items. Yields its number.
+    pub fn insert<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]>,
+        len: usize,
+        whole: usize,
+    ) -> u32 {
+        let segment = self.room(len);
+        let number = self.free.pop().unwrap_or(self.slots.len() as u32);
+        let Some(place) = self.segment_mut(segment) else { return number };
+        parts.for_each(|part| place.rest.extend_from_slice(part));
+        let bytes = place.rest.split().freeze();
+        place.blocks.push(number);
+        place.live += 1;
+        let block = Block { bytes, whole, traces: vec![], segment, runs: 0, leaving: 0 };
+        self.bytes += BLOCK_BYTES;
+        match self.slots.get_mut(number as usize) {
+            Some(slot) => *slot = Some(block),
+            None => self.slots.push(Some(block)),
+        }
+        number
+    }
+
+    /// A segment with room for `len` bytes.
+    fn room(&mut self, len: usize) -> u32 {
+        if len > self.segment_bytes / 2 {
+            return self.begin(BytesMut::with_capacity(len), len);
+        }
+        if self.has_room(len)
+            && let Some(open) = self.open
+        {
+            return open;
+        }
+        if let Some(full) = self.open.take()
+            && self.segment(full).is_some_and(|segment| segment.live == 0)
+        {
+            self.end(full);
+        }
+        let size = self.segment_bytes;
+        // What has left may still be on its way.
+        let free = self.spare.iter_mut().position(|spare| spare.try_reclaim(size));
+        let rest = match free {
+            Some(free) => self.spare.swap_remove(free),
+            None => BytesMut::with_capacity(size),
+        };
+        self.bytes -= if free.is_some() { size } else { 0 };
+        let open = self.begin(rest, size);
+        self.open = Some(open);
+        open
+    }
+
+    fn begin(&mut self, rest: BytesMut, capacity: usize) -> u32 {
+        self.bytes += capacity;
+        let segment = Some(Segment { rest, capacity, blocks: vec![], live: 0, held: 0 });
+        let number = self.free_segments.pop().unwrap_or(self.segments.len() as u32);
+        match self.segments.get_mut(number as usize) {
+            Some(place) => *place = segment,
+            None => self.segments.push(segment),
+        }
+        number
+    }
+
+    /// Takes a segment out in which nothing is held.
+    fn end(&mut self, number: u32) {
+        let place = self.segments.get_mut(number as usize);
+        let Some(segment) = place.and_then(Option::take) else { return };
+        self.free_segments.push(number);
+        if segment.capacity == self.segment_bytes && self.spare.len() < SPARE {
+            self.spare.push(segment.rest);
+        } else {
+            self.bytes -= segment.capacity;
+        }
+    }
+
+    pub fn get(&self, number: u32) -> Option<&Block> {
+        self.slots.get(number as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, number: u32) -> Option<&mut Block> {
+        self.slots.get_mut(number as usize)?.as_mut()
+    }
+
+    /// The bytes of `run`.
+    pub fn bytes_of(&self, run: &Run) -> &[u8] {
+        self.get(run.block).map_or(&[], |block| run.of(&block.bytes))
+    }
+
+    /// Counts `run`, of the trace `trace`, as held.
+    pub fn add(&mut self, run: &Run, trace: u32) {
+        let Some(block) = self.get_mut(run.block) else { return };
+        block.runs += 1;
+        let before = block.traces.capacity();
+        if block.traces.last() != Some(&trace) {
+            block.traces.push(trace);
+        }
+        let (segment, after) = (block.segment, block.traces.capacity());
+        self.bytes += (after - before) * size_of::<u32>();
+        if let Some(segment) = self.segment_mut(segment) {
+            segment.held += run.len();
+        }
+    }
+
+    /// So many runs are about to leave, of traces that stand in this block only.
+    pub fn leave(&mut self, number: u32, runs: usize) {
+        if let Some(block) = self.get_mut(number) {
+            block.leaving += runs;
+        }
+    }
+
+    /// The request as it came, if all of it leaves, and it is no smaller than `least`.
+    pub fn leaves_whole(&self, number: u32, least: usize) -> Option<&Block> {
+        let block = self.get(number)?;
+        let whole = block.whole > 0 && block.leaving == block.runs && block.bytes.len() >= least;
+        whole.then_some(block)
+    }
+
+    /// `run` is not held any more. Yields its segment if that is sparse now.
+    pub fn let_go(&mut self, run: &Run) -> Option<u32> {
+        let block = self.get_mut(run.block)?;
+        block.runs -= 1;
+        block.leaving = 0;
+        let (number, runs) = (block.segment, block.runs);
+        let segment = self.segment_mut(number)?;
+        segment.held -= run.len();
+        if runs == 0 {
+            self.remove(run.block);
+        }
+        let segment = self.segment(number)?;
+        let sparse = segment.held < segment.capacity / 2 && self.open != Some(number);
+        sparse.then_some(number)
+    }
+
+    /// The numbers of the blocks of a sparse segment, if it still is one.
+    pub fn sparse(&mut self, number: u32) -> Vec<u32> {
+        let Some(segment) = self.segment_mut(number) else { return vec![] };
+        if segment.held >= segment.capacity / 2 {
+            return vec![];
+        }
+        let mut blocks = std::mem::take(&mut segment.blocks);
+        blocks.sort_unstable();
+        blocks.dedup();
+        blocks.retain(|block| self.get(*block).is_some_and(|block| block.segment == number));
+        blocks
+    }
+
+    /// Takes a block out, with all of its runs.
+    pub fn remove(&mut self, number: u32) -> Option<Block> {
+        let block = self.slots.get_mut(number as usize)?.take()?;
+        self.free.push(number);
+        self.bytes -= BLOCK_BYTES + block.traces.capacity() * size_of::<u32>();
+        let open = self.open == Some(block.segment);
+        let segment = self.segment_mut(block.segment)?;
+        segment.live -= 1;
+        if segment.live == 0 && !open {
+            self.end(block.segment);
+        }
+        Some(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::headers::Headers;
+    use super::super::runs::Group;
+    use super::*;
+
+    fn block(blocks: &mut Blocks, len: usize) -> Run {
+        let bytes = vec![7; len];
+        let block = blocks.insert([&bytes[..]].into_iter(), len, 0);
+        let id = Headers::default().take(b"");
+        let group = Group { resource: id, scope: id };
+        let run = Run { block, group, at: 0, end: len as u32, items: 1 };
+        blocks.add(&run, 1);
+        run
+    }
+
+    #[test]
+    fn segments_are_filled_and_used_again() {
+        let mut blocks = Blocks::new(1000);
+        for _ in 0..100 {
+            let runs: Vec<Run> = (0..30).map(|_| block(&mut blocks, 300)).collect();
+            assert!(blocks.bytes() < 15 * 1000 + 30 * 300, "{}", blocks.bytes());
+            assert!(runs.iter().all(|run| blocks.bytes_of(run) == [7; 300]));
+            for run in &runs {
+                blocks.let_go(run);
+            }
+        }
+        assert_eq!(blocks.bytes(), (SPARE + 1) * 1000);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_not_overwritten() {
+        let mut blocks = Blocks::new(1000);
+        let mut kept = vec![];
+        for n in 0..50u8 {
+            let number = blocks.insert([&[n; 400][..]].into_iter(), 400, 0);
+            kept.push((n, blocks.remove(number).unwrap().bytes));
+        }
+        assert!(kept.iter().all(|(n, bytes)| bytes.iter().all(|byte| byte == n)));
+    }
+
+    #[test]
+    fn a_large_request_has_a_segment_of_its_own() {
+        let mut blocks = Blocks::new(1000);
+        let small = block(&mut blocks, 100);
+        let large = block(&mut blocks, 5000);
+        let beside = block(&mut blocks, 100);
+        assert!(blocks.bytes() < 6000 + 3 * 300);
+        assert_eq!(blocks.let_go(&large), None);
+        assert!(blocks.bytes() < 1000 + 3 * 300);
+        assert_eq!(blocks.bytes_of(&small), blocks.bytes_of(&beside));
+    }
+}
