@@ -16,6 +16,12 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// Memory that telemetry of `bytes` takes: allocators round up by an eighth at most, and what
+/// comes and goes leaves gaps.
+pub fn footprint(bytes: usize) -> usize {
+    bytes.saturating_add(bytes / limits::ROUNDED_SHARE).saturating_add(limits::BATCH_OVERHEAD)
+}
+
 /// The bytes that are held. Cloning shares the count.
 #[derive(Clone, Default)]
 pub struct Account {
@@ -140,7 +146,7 @@ impl Limit {
     /// they are seldom turned away half read. It is no more than they announce: when the last of
     /// them is read, all that a backend takes is room for the next.
     pub fn open(&self, bytes: usize) -> Result<(), Verdict> {
-        let need = Limit::need(bytes).saturating_add(limits::BATCH_OVERHEAD);
+        let need = Limit::need(bytes);
         let expected = self.account.counts.expected.load(Relaxed);
         let left = expected.min(self.soft / limits::BEGUN_SHARE);
         let fits = self.account.held().saturating_add(need) <= self.soft - left;
@@ -165,8 +171,8 @@ impl Limit {
     /// request to a backend is going to be split, and so copied.
     fn need(bytes: usize) -> usize {
         match bytes > limits::EXPORT_BYTES {
-            true => bytes.saturating_mul(2),
-            false => bytes,
+            true => footprint(bytes).saturating_mul(2),
+            false => footprint(bytes),
         }
     }
 
@@ -233,29 +239,37 @@ mod tests {
         assert_eq!(account.held(), 0);
     }
 
+    /// The bytes of telemetry that take `kib` KiB.
+    fn of(kib: usize) -> usize {
+        let bytes = (kib * 1024).saturating_sub(limits::BATCH_OVERHEAD) / 9 * 8;
+        assert!(footprint(bytes).abs_diff(kib * 1024) < 16 || kib == 0);
+        bytes
+    }
+
     #[test]
     fn more_is_let_in_up_to_the_soft_limit_and_a_refusal_leaves_no_trace() {
         let (limit, refused) = limit(100 * MIB, 20 * MIB);
         let mut charge = limit.account().charge(0);
         // What is larger than 1 MiB counts twice, since it is going to be copied.
-        for (mib, fits, held) in
-            [(1, true, 1), (0, true, 1), (20, true, 40), (40, true, 80), (41, false, 80)]
+        for (kib, fits, held) in
+            [(1024, true, 1), (1, true, 1), (20 << 10, true, 40), (40 << 10, true, 80)]
         {
-            assert_eq!(limit.grow(&mut charge, mib * MIB).is_ok(), fits, "{mib}");
-            assert_eq!(limit.account().held(), held * MIB, "{mib}");
+            assert_eq!(limit.grow(&mut charge, of(kib)).is_ok(), fits, "{kib}");
+            assert_eq!(limit.account().held().div_ceil(MIB), held, "{kib}");
         }
-        assert_eq!(refused.load(Relaxed), 1);
+        assert!(limit.grow(&mut charge, of(41 << 10)).is_err());
+        assert_eq!((limit.account().held().div_ceil(MIB), refused.load(Relaxed)), (80, 1));
         assert!(matches!(limit.open(0), Err(Verdict::Busy(_))));
         assert!(!limit.is_exceeded());
-        let more = limit.account().charge(20 * MIB + 1);
+        let more = limit.account().charge(20 * MIB + MIB / 2);
         assert!(limit.is_exceeded());
         drop((charge, more));
-        assert!(limit.open(39 * MIB).is_ok());
+        assert!(limit.open(of(39 << 10)).is_ok());
     }
 
-    /// The largest request that may begin, in KiB, of those up to 1 MiB.
+    /// The largest request that may begin, in KiB that it takes, of those up to 1 MiB.
     fn free(limit: &Limit) -> Option<usize> {
-        (0..=1024).step_by(128).take_while(|kib| limit.open(kib << 10).is_ok()).last()
+        (0..=1024).step_by(128).take_while(|kib| limit.open(of(*kib)).is_ok()).last()
     }
 
     #[test]
@@ -263,12 +277,12 @@ mod tests {
         let (limit, _) = limit(100 * MIB, 20 * MIB);
         let _others = limit.account().charge(80 * MIB - 1537 * 1024);
         let mut charge = limit.account().charge(0);
-        assert!(limit.begin(&mut charge, MIB).is_ok());
-        for came in [0, MIB / 4, MIB / 2] {
-            assert!(limit.grow(&mut charge, came).is_ok());
+        assert!(limit.begin(&mut charge, of(1024)).is_ok());
+        for came in [0, 256, 512] {
+            assert!(limit.grow(&mut charge, of(came)).is_ok());
             assert_eq!(free(&limit), Some(512), "whether it came or comes changes nothing: {came}");
         }
-        charge.resize(MIB / 2);
+        charge.resize(footprint(of(512)));
         assert_eq!(free(&limit), Some(1024), "it was only half of what it announced");
     }
 

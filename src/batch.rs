@@ -1,6 +1,6 @@
 //! The currency: one checked export request that travels through the daemon.
 
-use crate::account::Charge;
+use crate::account::{self, Charge};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::check::{Bounds, Malformed, check};
@@ -148,7 +148,7 @@ impl Batch {
 
     /// Bytes that it counts as: its own, and what surrounds them.
     pub fn weight(&self) -> usize {
-        self.bytes.len() + limits::BATCH_OVERHEAD
+        account::footprint(self.bytes.len())
     }
 
     /// Whether its bytes are counted as held.

@@ -9,7 +9,7 @@
 //! request that is turned away has cost no more than what its connection had in its buffers, and
 //! those are kept small where there is a limit ([`Intake::window`]).
 
-use crate::account::{Account, Charge, Limit};
+use crate::account::{self, Account, Charge, Limit};
 use crate::batch::{Batch, Signal};
 use crate::limits;
 use crate::verdict::Verdict;
@@ -103,11 +103,10 @@ impl Intake {
     /// Counts `bytes` in all as held by `room`, if the limit lets them in.
     pub fn count(&self, signal: Signal, room: &mut Room, bytes: usize) -> Result<(), Verdict> {
         let charge = room.charge.get_or_insert_with(|| self.account.charge(0));
-        let bytes = bytes.saturating_add(limits::BATCH_OVERHEAD);
         match self.limit(signal) {
             Some(limit) => limit.grow(charge, bytes),
             None => {
-                charge.resize(bytes);
+                charge.resize(account::footprint(bytes));
                 Ok(())
             }
         }
@@ -188,7 +187,7 @@ mod tests {
         let intake = intake(100_000, 20_000);
         let mut room = Room::default();
         assert!(intake.count(Signal::Traces, &mut room, 70_000).is_ok());
-        assert_eq!(intake.account.held(), 70_000 + limits::BATCH_OVERHEAD);
+        assert_eq!(intake.account.held(), account::footprint(70_000));
         let busy = |result| matches!(result, Err(Verdict::Busy(_)));
         assert!(busy(intake.count(Signal::Traces, &mut Room::default(), 20_000)));
         assert!(busy(intake.open(Signal::Traces, 10_000)));

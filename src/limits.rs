@@ -38,6 +38,10 @@ pub const INFLIGHT_BYTES: usize = 256 << 20;
 /// client's stream. Small requests count for what they cost.
 pub const BATCH_OVERHEAD: usize = 1 << 10;
 
+/// What allocators take beyond the bytes they are asked for, one in so many: that is how far apart
+/// their sizes are.
+pub const ROUNDED_SHARE: usize = 8;
+
 /// How long a request waits for room before the client is told to come back. Clients give up
 /// after about 10 s, and some never retry, so a short wait loses less than a fast refusal.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);

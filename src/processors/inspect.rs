@@ -4,8 +4,8 @@
 //! the request anew. Inspectors that stand in a row share both: each item is read once into an
 //! [`Item`], shown to each of them in order, and all their edits are applied together.
 //!
-//! An inspector sees what came in without what those before it took out or changed, and not yet
-//! what they added. Whoever must see additions too is no inspector.
+//! An inspector sees what came in without what those before it took out, of what they changed the
+//! key alone, and not yet what they added. Whoever must see additions too is no inspector.
 
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
@@ -13,7 +13,7 @@ use super::{Out, Stateful};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{log_record, span};
+use crate::otlp::fields::{key_value, log_record, span};
 use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value};
 use crate::telemetry::Counter;
@@ -94,7 +94,9 @@ pub struct Item<'a> {
 pub struct Part {
     number: u16,
     /// Bytes of tag and length, if it is length-delimited.
-    head: u16,
+    head: u8,
+    /// Of an attribute only the key is shown.
+    key_only: bool,
     at: u32,
     end: u32,
 }
@@ -207,8 +209,9 @@ impl<'a> Item<'a> {
         let from = at.saturating_sub(start) + usize::from(part.head);
         let bytes = self.message.bytes.get(from..end.saturating_sub(start)).unwrap_or_default();
         let whole = Field { number: u32::from(part.number), value: Value::Len(bytes), at, end };
-        match part.head {
-            0 => Message { bytes, start: at }.fields().next().unwrap_or(whole),
+        match part {
+            Part { head: 0, .. } => Message { bytes, start: at }.fields().next().unwrap_or(whole),
+            Part { key_only: true, .. } => only_key(whole),
             _ => whole,
         }
     }
@@ -219,15 +222,22 @@ impl<'a> Item<'a> {
         Some(self.field(*part))
     }
 
-    /// Hides these fields from the inspectors behind, since they are taken out or changed:
-    /// attributes first, then the rest of them, then others, each in the order in which they stand
-    /// here.
+    /// Hides these fields from the inspectors behind, since they are taken out: attributes first,
+    /// then the rest of them, then others, each in the order in which they stand here.
     pub fn hide(&mut self, gone: &[Part]) {
         let mut gone = gone.iter().peekable();
         let mut stays = |part: &Part| gone.next_if(|gone| gone.at == part.at).is_none();
         self.attributes.retain(&mut stays);
         self.rest.retain(&mut stays);
         self.parts.retain(stays);
+    }
+
+    /// Hides the values of these attributes from the inspectors behind, since they are changed:
+    /// those see the keys alone.
+    pub fn hide_values(&mut self, changed: &[Part]) {
+        for part in self.attributes.iter_mut().chain(&mut self.rest) {
+            part.key_only |= changed.iter().any(|changed| changed.at == part.at);
+        }
     }
 
     /// Takes the item out of its request.
@@ -251,9 +261,19 @@ impl Part {
             Value::Len(bytes) => field.end - field.at - bytes.len(),
             _ => 0,
         };
-        let (number, head) = (field.number as u16, head as u16);
-        Part { number, head, at: field.at as u32, end: field.end as u32 }
+        let (number, head) = (field.number as u16, head as u8);
+        Part { number, head, key_only: false, at: field.at as u32, end: field.end as u32 }
     }
+}
+
+/// `attribute` without its value.
+fn only_key(attribute: Field<'_>) -> Field<'_> {
+    let key = attribute.message().and_then(|message| message.field(key_value::KEY));
+    let key = key.and_then(|key| {
+        let start = attribute.end - attribute.bytes().len();
+        attribute.bytes().get(key.at - start..key.end - start)
+    });
+    Field { value: Value::Len(key.unwrap_or_default()), ..attribute }
 }
 
 /// Inspectors in a row.

@@ -11,8 +11,9 @@
 //! 2. **The soft limit** (`limit_mib` less `spike_limit_mib`) bounds the count. Bytes count from
 //!    the moment they are taken off a connection until the last exporter is done with them: while
 //!    a body is read (compressed and inflated form at once), in processors that hold it, in
-//!    queues, between attempts. Each batch counts 1 KiB more for what surrounds it. For the count
-//!    to be true, bodies are copied out of the buffers of their connections.
+//!    queues, between attempts. Each batch counts an eighth more, as allocators round up, and 1 KiB
+//!    for what surrounds it. For the count to be true, bodies are copied out of the buffers of
+//!    their connections.
 //! 3. **Refusing happens at the door**: the receivers ask this limit at the headers of a request
 //!    and with every piece of its body, before memory grows, and nobody waits for it. Up to
 //!    an eighth is left to what those that have begun still announce, so that they are seldom
@@ -182,7 +183,7 @@ impl MemoryLimiter {
             return !self.limit.is_exceeded();
         }
         let mut charge = self.limit.account().charge(0);
-        let fits = self.limit.grow(&mut charge, batch.weight()).is_ok();
+        let fits = self.limit.grow(&mut charge, batch.bytes().len()).is_ok();
         if fits {
             batch.charge(charge);
         }

@@ -199,7 +199,7 @@ impl Scrub {
         self.keep(unmade);
         self.finish(span, gone, own, done, edits);
         if !dry {
-            span.hide(&changed);
+            span.hide_values(&changed);
         }
     }
 
@@ -244,7 +244,7 @@ impl Scrub {
         self.keep(unmade);
         self.finish(record, gone, own, done, edits);
         if !dry {
-            record.hide(&changed);
+            record.hide_values(&changed);
         }
     }
 

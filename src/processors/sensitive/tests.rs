@@ -634,8 +634,8 @@ proptest! {
     }
 }
 
-#[test]
-fn what_it_took_from_a_resource_nobody_behind_it_in_the_row_puts_on_spans() {
+/// What leaves when `baggage` stands directly behind `sensitive`, so that they share a walk.
+fn with_baggage_behind(yaml: &str, before: &str) -> String {
     let registry = Registry::default();
     let build = |name: &str, yaml: &str| {
         let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
@@ -643,17 +643,39 @@ fn what_it_took_from_a_resource_nobody_behind_it_in_the_row_puts_on_spans() {
         (kind.build)(&section, &Setup::new(name, "traces", Signal::Traces, &registry))
     };
     let Built::Stateless(sensitive) = build("sensitive", "{}") else { panic!("it is stateless") };
-    let Built::Inspector(baggage) = build("baggage", "sources: [resource]") else {
-        panic!("it is an inspector")
-    };
+    let Built::Inspector(baggage) = build("baggage", yaml) else { panic!("it is an inspector") };
     let mut row = Inspection::new(vec![sensitive.inspector().expect("it inspects"), baggage]);
-    let before =
-        processors::request("resource user.id=\"bob@example.com\" session.id=\"s\"\nspan 1/a1");
+    let before = processors::request(before);
     let batch = Batch::parse(Signal::Traces, before, Moment::default()).expect("well-formed");
     let after = row.run(batch, Moment::default());
-    let after = text::print(Signal::Traces.message(), after.bytes());
+    text::print(Signal::Traces.message(), after.bytes())
+}
+
+#[test]
+fn what_it_took_from_a_resource_nobody_behind_it_in_the_row_puts_on_spans() {
+    let before = "resource user.id=\"bob@example.com\" session.id=\"s\"\nspan 1/a1";
+    let after = with_baggage_behind("sources: [resource]", before);
     assert!(after.contains("span 1/a1 session.id=\"s\"\n"), "{after}");
     assert!(!after.contains("bob"), "{after}");
+}
+
+#[test]
+fn what_it_changed_is_there_for_those_behind_it_in_the_row_and_has_no_value() {
+    let counted = "app.agent.sensitive.redacted_values=1";
+    for (before, expected) in [
+        (
+            "user.id=\"bob@example.com\" baggage=\"user.id=al,session.id=s\"",
+            "user.id=\"[email]\" baggage=\"user.id=al,session.id=s\" COUNTED session.id=\"s\"",
+        ),
+        (
+            "baggage=\"user.id=bob%40example.com,session.id=s\"",
+            "baggage=\"user.id=[email],session.id=s\" COUNTED",
+        ),
+    ] {
+        let after = with_baggage_behind("{}", &format!("span 1/a1 {before}"));
+        let expected = format!("span 1/a1 {}\n", expected.replace("COUNTED", counted));
+        assert!(after.ends_with(&expected), "{after}, not {expected}");
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl Detectors {
             return false;
         }
         self.without_sign
-            || memchr::memchr_iter(b'@', text).any(|at| email::may_stand(text, at))
+            || email::may_stand(text)
             || number::stretches(text).any(|stretch| number::may_stand(text, stretch))
             || self.may_hold_secret(text)
     }

@@ -37,6 +37,8 @@ fn secrets_are_found_whole_and_neighbours_stay() {
     for (text, expected) in [
         ("mail bob.o'x+tag@mail.example.com.", "mail bob.o'[email]."),
         ("<a@b.co>,c@d.org", "<[email]>,[email]"),
+        ("user.id=alice%40example.com,tenant=acme", "user.id=[email],tenant=acme"),
+        ("http://host:8080?scope=%40a%2Fb&x=a%40b", ""),
         ("git@github.com:o/r.git and npm@1.2.3 @dataclass x@host a@b.shape", ""),
         ("card 4111 1111 1111 1111, 378282246310005", "card [payment_card], [payment_card]"),
         ("4111-1111-1111-1112 4111111111111111a 0.4111111111111111", ""),
