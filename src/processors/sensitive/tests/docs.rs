@@ -27,10 +27,10 @@ processors:
         action: keep
 ```
 
-What it does not see: texts in other encodings than JSON and UTF-8 (base64; of percent signs only the
-`%40` of addresses is read), keys of attributes, names of metrics. What is masked here, `baggage`
-behind it promotes as it was masked, if a processor such as `trace_window` stands between them; next
-to each other they share one pass over the spans, and then it is not promoted at all.
+What it does not see: texts in other encodings than JSON and UTF-8 (base64; of percent signs only
+the `%40` of addresses is read), keys of attributes, names of metrics. What is masked here,
+`baggage` behind it promotes as it was masked, if a processor such as `trace_window` stands between
+them; next to each other they share one pass over the spans, and then it is not promoted at all.
 
 This page is written from the rules: `SPANLOOM_WRITE_DOCS=1 cargo test --lib sensitive`.
 ";
