@@ -8,8 +8,7 @@
 
 use super::super::counts::raise;
 use super::detect::Detectors;
-use super::names;
-use super::names::Hit;
+use super::names::{self, Hit};
 use super::parts::{self, Content, is_true, may_be_json};
 use super::rules::{self, Place, Preset, Removed, RuleId, Rules};
 use super::value::{Done, Treat};
@@ -58,11 +57,14 @@ impl Scrub {
             return false;
         }
         let (rules, passed) = (&*self.rules, &mut self.passed);
-        let mut gone: SmallVec<[(Part, RuleId); 8]> = SmallVec::new();
+        let (mut gone, mut by): (Gone, SmallVec<[RuleId; 8]>) = Default::default();
         for part in &span.attributes {
             let field = span.field(*part);
             match rules.attributes.find(view::key(&field)) {
-                Some(Hit::Remove(rule)) => gone.push((*part, rule)),
+                Some(Hit::Remove(rule)) => {
+                    gone.push(*part);
+                    by.push(rule);
+                }
                 Some(Hit::Keep | Hit::EventName) if passed.has(field.bytes()) => {}
                 Some(Hit::Keep | Hit::EventName) if passes_value(rules, &field) => {
                     passed.offer(field.bytes());
@@ -86,7 +88,10 @@ impl Scrub {
                     }
                 }
                 span::EVENTS => match quick_event(rules, span.field(*part)) {
-                    Some(Some(rule)) => gone.push((*part, rule)),
+                    Some(Some(rule)) => {
+                        gone.push(*part);
+                        by.push(rule);
+                    }
                     Some(None) => {}
                     None => return false,
                 },
@@ -95,14 +100,13 @@ impl Scrub {
                 _ => {}
             }
         }
-        for (place, (_, rule)) in gone.iter().enumerate() {
+        for (place, rule) in by.into_iter().enumerate() {
             match place < own {
-                true => self.removed.attributes.add(*rule, 1),
-                false => self.removed.events.add(*rule, 1),
+                true => self.removed.attributes.add(rule, 1),
+                false => self.removed.events.add(rule, 1),
             }
         }
         let done = Done { events: gone.len() - own, attributes: own, values: 0 };
-        let gone = gone.into_iter().map(|(part, _)| part).collect();
         self.finish(span, gone, own, done, edits);
         true
     }
