@@ -559,6 +559,11 @@ fn model_of_marked(span: &mut Span) -> (u32, u32) {
         *dropped += (before - attributes.len()) as u32;
         (before - attributes.len()) as u32
     };
+    model_by(span, strip)
+}
+
+/// The same where `strip` takes what must go of attributes, counts it there and yields how many.
+fn model_by(span: &mut Span, strip: impl Fn(&mut Vec<KeyValue>, &mut u32) -> u32) -> (u32, u32) {
     let before = span.events.len();
     span.events.retain(|e| !CONTENT_EVENTS.contains(&e.name.as_str()) && !is_marked(&e.attributes));
     let events = (before - span.events.len()) as u32;
@@ -590,19 +595,7 @@ fn model(span: &mut Span) -> (u32, u32) {
     if is_marked(&span.attributes) {
         return model_of_marked(span);
     }
-    let before = span.events.len();
-    span.events.retain(|e| !CONTENT_EVENTS.contains(&e.name.as_str()) && !is_marked(&e.attributes));
-    let events = (before - span.events.len()) as u32;
-    span.dropped_events_count += events;
-    let mut removed = strip(&mut span.attributes, &mut span.dropped_attributes_count);
-    for event in &mut span.events {
-        removed += strip(&mut event.attributes, &mut event.dropped_attributes_count);
-    }
-    for link in &mut span.links {
-        removed += strip(&mut link.attributes, &mut link.dropped_attributes_count);
-    }
-    count(span, events, removed);
-    (events, removed)
+    model_by(span, strip)
 }
 
 proptest! {
