@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -48,6 +48,7 @@ pub struct Received {
     pub message: Bytes,
     /// Bytes of the body on the wire, framed and compressed as they were.
     pub wire_bytes: usize,
+    pub at: Instant,
 }
 
 #[derive(Default)]
@@ -207,7 +208,13 @@ async fn serve(
         if is_grpc { unframed(&parts.headers, &wire) } else { plain(&parts.headers, &wire) };
     let path = parts.uri.path().to_string();
     let is_json = header(&parts.headers, "content-type").starts_with("application/json");
-    let one = Received { path, headers: parts.headers, message, wire_bytes: wire.len() };
+    let one = Received {
+        path,
+        headers: parts.headers,
+        message,
+        wire_bytes: wire.len(),
+        at: Instant::now(),
+    };
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.received.push(if is_json { from_json(one) } else { one });
