@@ -50,3 +50,7 @@ deploy:
 measure harness peers="peers.json":
     cargo build --release
     cd {{ harness }} && ./measure.py {{ peers }}
+
+# Run the fault matrix with the rows that take minutes
+faults:
+    cargo test --test faults -- --include-ignored
