@@ -54,6 +54,9 @@ pub struct Received {
 #[derive(Default)]
 struct State {
     received: Vec<Received>,
+    /// Whether requests that are answered with success are counted only.
+    forgetful: bool,
+    taken_bytes: u64,
     answers: VecDeque<Answer>,
     always: Option<Answer>,
 }
@@ -103,6 +106,16 @@ impl Sink {
     /// Answers all requests so from now on.
     pub fn answer_always(&self, answer: Answer) {
         self.lock().always = Some(answer);
+    }
+
+    /// Counts from now on what it takes, and keeps none of it: for loads that would fill memory.
+    pub fn forget(&self) {
+        self.lock().forgetful = true;
+    }
+
+    /// Bytes of the messages that were answered since it forgets.
+    pub fn taken_bytes(&self) -> u64 {
+        self.lock().taken_bytes
     }
 
     /// All requests, refused ones included.
@@ -217,7 +230,11 @@ async fn serve(
     };
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.received.push(if is_json { from_json(one) } else { one });
+        if state.forgetful {
+            state.taken_bytes += one.message.len() as u64;
+        } else {
+            state.received.push(if is_json { from_json(one) } else { one });
+        }
         let always = state.always.clone();
         state.answers.pop_front().or(always).unwrap_or(Answer::Ok)
     };
