@@ -9,6 +9,7 @@ use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
+use crate::processors::places::Places;
 use crate::telemetry::Registry;
 use crate::{connectors, exporters, limits, machine, processors, receivers};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,8 @@ pub struct Graph {
     account: Account,
     /// Bytes of memory that the process may use.
     memory: u64,
+    /// What processors have together.
+    places: Places,
 }
 
 /// A running pipeline.
@@ -54,6 +57,7 @@ impl Graph {
             stop_waiting: CancellationToken::new(),
             account: Account::default(),
             memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
+            places: Places::default(),
         };
         watch_memory(registry, graph.account.clone());
         let deliveries = graph.start_exporters(document, registry, &mut errors);
@@ -230,13 +234,18 @@ impl Graph {
         registry: &Registry,
     ) -> (Arc<Entry>, Option<JoinHandle<()>>) {
         let mut stages = Stages::default();
+        let (origin, mut before) = (origin(document, pipeline), String::new());
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
             let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
             let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
             let (account, memory) = (self.account.clone(), self.memory);
             let setup = processors::Setup::new(id, pipeline, signal, registry);
-            let setup = processors::Setup { account, memory, ..setup };
+            let places = self.places.clone();
+            let (origin, behind) = (origin.as_str(), before.clone());
+            let before_it = behind.as_str();
+            let setup =
+                processors::Setup { account, memory, places, origin, before: before_it, ..setup };
             let labels = [("processor", id), ("otel_signal", signal.name())];
             let incoming = "otelcol_processor_incoming_items";
             let outgoing = "otelcol_processor_outgoing_items";
@@ -245,6 +254,9 @@ impl Graph {
             let processor = (kind.build)(&configured.section, &setup);
             let name = kind.component.name;
             stages.push(Stage { name, incoming, outgoing, processor });
+            if !HOLDING.contains(&name) {
+                before = before + id + "\n";
+            }
         }
         let limit = stages.limit();
         let (leading, chain) = stages.arrange();
@@ -299,6 +311,21 @@ impl Graph {
             _ => Some(Arc::new(Fork(entries))),
         }
     }
+}
+
+/// Processors that neither change nor drop anything: it is the same behind them.
+const HOLDING: &[&str] = &["trace_window", "batch", "memory_limiter"];
+
+/// Where the telemetry of `pipeline` comes from: its receivers, or itself if one is a connector,
+/// in front of which anything may have happened.
+fn origin(document: &Document, pipeline: &Pipeline) -> String {
+    let is_connector = |id: &ComponentId| document.connectors.iter().any(|c| c.id == *id);
+    if pipeline.receivers.iter().any(is_connector) {
+        return format!("pipeline {}", pipeline.id);
+    }
+    let mut receivers: Vec<&str> = pipeline.receivers.iter().map(ComponentId::as_str).collect();
+    receivers.sort_unstable();
+    receivers.join(" ")
 }
 
 /// The pipelines of `signal` that begin with one of the connectors `ids`.
