@@ -12,7 +12,7 @@ use crate::batch::{Batch, Signal};
 use crate::config::{Component, Section};
 use crate::limits;
 use crate::moment::Moment;
-use crate::telemetry::{Counter, Gauge, Histogram, Registry};
+use crate::telemetry::{Counter, Gauge, Histogram, Level, Registry};
 use crate::verdict::Verdict;
 use inspect::Inspector;
 use places::Places;
@@ -178,6 +178,11 @@ impl Setup<'_> {
     /// A gauge labelled with this processor and pipeline, and `labels`.
     pub fn gauge(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Gauge {
         self.registry.gauge(name, help, &self.labels(labels))
+    }
+
+    /// This shard's part of a gauge labelled with this processor and pipeline.
+    pub fn level(&self, name: &str, help: &str) -> Level {
+        self.gauge(name, help, &[]).into()
     }
 
     /// A histogram labelled with this processor and pipeline, whose buckets end at `bounds`.

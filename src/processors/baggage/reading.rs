@@ -112,8 +112,6 @@ pub struct Reader {
     keys: Names<u8>,
     /// Names of the attributes, by number.
     targets: Vec<String>,
-    /// The number of the items' field with attributes.
-    field: u32,
     max_value_bytes: usize,
     plus_as_space: bool,
     distinct: Distinct,
@@ -123,8 +121,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader for items whose attributes stand in field `field`.
-    pub fn new(section: &Section, field: u32) -> Reader {
+    pub fn new(section: &Section) -> Reader {
         let mut targets: Vec<String> = vec![];
         let mut numbered: Vec<(u8, &str)> = vec![];
         for key in section.list("keys").iter().take(limits::BAGGAGE_KEYS) {
@@ -158,7 +155,6 @@ impl Reader {
             roles: Names::new(roles),
             keys: Names::new(keys),
             targets,
-            field,
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
             distinct: Distinct::new(section.count("limit_values"), section.duration("ttl")),
@@ -269,7 +265,7 @@ impl Reader {
             return;
         }
         let name = self.targets.get(usize::from(number)).map_or("", String::as_str);
-        values.offer(number, self.field, name.as_bytes(), &self.value);
+        values.offer(number, name.as_bytes(), &self.value);
     }
 }
 

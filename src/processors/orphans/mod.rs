@@ -317,7 +317,7 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
         setup.counter("spanloom_orphans_forgotten_traces", help, &[("cause", cause)])
     };
     let gauges = Gauges {
-        traces: setup.gauge("spanloom_orphans_traces", "Traces that are remembered.", &[]),
+        traces: setup.level("spanloom_orphans_traces", "Traces that are remembered."),
         evicted: forgotten("evicted"),
         expired: forgotten("expired"),
     };
