@@ -16,6 +16,7 @@
 //! shards do not meet. A lock is held for one trace's turn, and never while another is taken.
 
 use super::Setup;
+use super::memory::trace_key;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,6 +68,12 @@ pub fn shard(key: u128, shards: usize) -> usize {
     let folded = (key as u64 ^ ((key >> 64) as u64).rotate_left(32)).wrapping_mul(MIX);
     let mixed = (folded ^ folded >> 32).wrapping_mul(MIX);
     ((u128::from(mixed) * shards as u128) >> 64) as usize
+}
+
+/// The same of a trace id as an item has it.
+#[inline]
+pub fn shard_of(id: &[u8], shards: usize) -> usize {
+    shard(trace_key(id).unwrap_or_default(), shards)
 }
 
 /// Values behind locks, each for some of the traces: at least one.

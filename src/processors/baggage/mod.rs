@@ -219,7 +219,7 @@ impl Baggage {
             _ => Scope::Descendants,
         };
         Baggage {
-            reader: Reader::new(section),
+            reader: Reader::new(section, setup),
             memory: setup.shared(|| Striped::new(setup.shards, || memory(section, setup))),
             tree: Tree::new(scope),
             nodes: vec![],

@@ -206,7 +206,8 @@ fn two_users_of_a_trace_stay_apart_in_its_log_records_too() {
 span 1/b1 parent=c1 user.id=\"bob\"\nspan 1/b2 parent=b1",
     ));
     logs.check(
-        "log 1/a2 info \"\"\nlog 1/b2 info \"\"\nlog 1/c1 info \"\"\nlog 1/- info \"\"\nlog 1/d1 info \"\"",
+        "log 1/a2 info \"\"\nlog 1/b2 info \"\"
+log 1/c1 info \"\"\nlog 1/- info \"\"\nlog 1/d1 info \"\"",
         "log 1/a2 info \"\" user.id=\"al\"\nlog 1/b2 info \"\" user.id=\"bob\"
 log 1/c1 info \"\"\nlog 1/- info \"\"\nlog 1/d1 info \"\"",
     );

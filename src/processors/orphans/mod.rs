@@ -194,7 +194,7 @@ impl Orphans {
             },
             settle: section.duration("settle"),
             traces: memory(section, setup),
-            seen: Seen::new(section.count("limit_spans")),
+            seen: Seen::new(setup.portion(section.count("limit_spans"))),
             current: (0, false),
             waiting: vec![],
             found: Signature::ALL.iter().map(found).collect(),
@@ -322,7 +322,7 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
         expired: forgotten("expired"),
     };
     let bounds = Bounds {
-        traces: section.count("limit_traces"),
+        traces: setup.portion(section.count("limit_traces")),
         bytes: usize::MAX,
         ttl: section.duration("ttl"),
     };
