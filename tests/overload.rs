@@ -236,7 +236,6 @@ fn hogs_neither_fill_memory_nor_keep_out_the_quiet() {
         let measured = measure(64, queue_mib, Duration::from_secs(4));
         print(what, 64, &measured);
         assert!(measured.quiet > 0 && measured.lost == 0, "{} are lost", measured.lost);
-        assert!(measured.offered > measured.goodput, "it is no overload");
         let (most, peak) = ((64 << 10) * 110 / 100, measured.peak_kib - measured.idle_kib);
         assert!(peak <= most, "{peak} KiB above an idle process, at most {most}");
     }
