@@ -52,11 +52,12 @@ impl WireType {
 /// than ten bytes or larger than 64 bits.
 #[inline]
 pub fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-    let first = *bytes.get(at)?;
-    if first < 0x80 {
-        return Some((u64::from(first), at + 1));
+    match *bytes.get(at..)? {
+        [first @ 0..0x80, ..] => Some((u64::from(first), at + 1)),
+        // The length of most spans.
+        [low, high @ 0..0x80, ..] => Some((u64::from(low & 0x7f) | u64::from(high) << 7, at + 2)),
+        _ => long_varint(bytes, at),
     }
-    long_varint(bytes, at)
 }
 
 fn long_varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
