@@ -2,8 +2,9 @@
 //! the processor. The spans of a service repeat themselves: names, models and addresses are the
 //! same in nearly all of them, and what is the same needs no second look.
 
-/// Entries that are remembered; a power of two.
-const SLOTS: usize = 128;
+/// Sets of entries; a power of two. Each holds two, since what is hot is little and falls into the
+/// same set now and then: one place for both would keep one of them out for good.
+const SETS: usize = 128;
 
 /// Bytes of an entry, at most and at least.
 const LONGEST: usize = 62;
@@ -13,7 +14,7 @@ const SHORTEST: usize = 8;
 const WORTH: u8 = 3;
 
 /// The table.
-pub struct Repeats(Box<[Slot; SLOTS]>);
+pub struct Repeats(Box<[[Slot; 2]; SETS]>);
 
 /// An entry; none with a length of 0.
 #[derive(Clone, Copy)]
@@ -25,7 +26,7 @@ struct Slot {
 
 impl Default for Repeats {
     fn default() -> Repeats {
-        Repeats(Box::new([Slot { bytes: [0; LONGEST], length: 0, worth: 0 }; SLOTS]))
+        Repeats(Box::new([[Slot { bytes: [0; LONGEST], length: 0, worth: 0 }; 2]; SETS]))
     }
 }
 
@@ -33,14 +34,15 @@ impl Repeats {
     /// Whether `bytes` are an entry.
     #[inline]
     pub fn has(&mut self, bytes: &[u8]) -> bool {
-        let slot = place(bytes).and_then(|place| self.0.get_mut(place));
-        let same = slot.filter(|slot| slot.bytes.get(..slot.length.into()) == Some(bytes));
-        same.map(|slot| slot.worth = WORTH).is_some()
+        let Some(set) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return false };
+        let is_it = |slot: &&mut Slot| slot.bytes.get(..slot.length.into()) == Some(bytes);
+        set.iter_mut().find(is_it).map(|slot| slot.worth = WORTH).is_some()
     }
 
     /// Makes `bytes` an entry if what stands in their place has been passed over often enough.
     pub fn offer(&mut self, bytes: &[u8]) {
-        let Some(slot) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
+        let Some([a, b]) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
+        let slot = if b.worth < a.worth { b } else { a };
         if slot.worth > 0 {
             slot.worth -= 1;
         } else if let Some(to) = slot.bytes.get_mut(..bytes.len()) {
@@ -50,7 +52,7 @@ impl Repeats {
     }
 }
 
-/// The slot of `bytes`: by their length, their end and their middle, since many begin alike.
+/// The set of `bytes`: by their length, their end and their middle, since many begin alike.
 #[inline]
 fn place(bytes: &[u8]) -> Option<usize> {
     if !(SHORTEST..=LONGEST).contains(&bytes.len()) {
@@ -60,7 +62,7 @@ fn place(bytes: &[u8]) -> Option<usize> {
     let last = bytes.last_chunk::<8>()?;
     let mixed = u64::from_le_bytes(*last) ^ u64::from(u32::from_le_bytes(*middle)) << 13;
     let mixed = (mixed ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Some((mixed >> (64 - SLOTS.trailing_zeros())) as usize)
+    Some((mixed >> (64 - SETS.trailing_zeros())) as usize)
 }
 
 #[cfg(test)]
@@ -87,11 +89,11 @@ mod tests {
     fn what_comes_often_is_not_pushed_out_by_what_comes_once() {
         let mut repeats = Repeats::default();
         repeats.offer(b"api.openai.com");
-        for n in 0..100 * SLOTS {
+        for n in 0..100 * SETS {
             repeats.offer(format!("chatcmpl-{n:030}").as_bytes());
-            assert!(n % SLOTS > 0 || repeats.has(b"api.openai.com"));
+            assert!(n % SETS > 0 || repeats.has(b"api.openai.com"));
         }
-        for n in 0..100 * SLOTS {
+        for n in 0..100 * SETS {
             repeats.offer(format!("chatcmpl-{n:030}").as_bytes());
         }
         assert!(!repeats.has(b"api.openai.com"), "it comes no more");
