@@ -48,7 +48,7 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, resource, span};
-use crate::otlp::view::{self, ResourceGroup};
+use crate::otlp::view::ResourceGroup;
 use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
 use foldhash::fast::RandomState;
@@ -56,6 +56,7 @@ use hashbrown::HashMap;
 use reading::{Carried, Reader, Role, Source, target};
 use std::sync::Arc;
 use tree::{Known, Node, Scope, Set, State, Tree};
+use values::Values;
 
 /// The identifiers that telemetry is searched by; none of them is content.
 const DEFAULT_KEYS: &[&str] = &[
@@ -250,12 +251,18 @@ impl Baggage {
         nodes.sort_by_key(|node| node.order);
         for run in nodes.chunk_by_mut(|a, b| a.trace == b.trace) {
             let trace = run.first().map_or(0, |node| node.trace);
-            if trace == 0 {
-                self.tree.alone(run);
-            } else {
-                self.inherit(trace, run, now);
+            let shared = match trace {
+                0 => {
+                    self.tree.alone(run);
+                    None
+                }
+                _ => self.inherit(trace, run, now),
+            };
+            for node in run {
+                if let Some(set) = shared.as_ref().unwrap_or(&node.set) {
+                    self.put(node, set, edits);
+                }
             }
-            run.iter().for_each(|node| self.put(node, edits));
         }
         nodes.clear();
         self.nodes = nodes;
@@ -274,17 +281,21 @@ impl Baggage {
         }
     }
 
-    /// Finds what the items of `trace` inherit, and remembers it.
-    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
+    /// Finds what the items of `trace` inherit, and remembers it. Yields what all of them are to
+    /// have, if that is one and the same; else each of them says so.
+    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) -> Option<Set> {
         let known = if self.memory.is_empty() { None } else { self.memory.get(trace, now) };
-        let Some(lesson) = self.tree.resolve(run, known) else { return };
-        let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
-        let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
-        self.beyond += self.memory.update(trace, now, teach);
+        let lesson = self.tree.resolve(run, known)?;
+        let shared = lesson.shared();
+        if lesson.is_new() {
+            let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
+            let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
+            self.beyond += self.memory.update(trace, now, teach);
+        }
+        shared
     }
 
-    fn put(&mut self, node: &Node, edits: &mut Edits) {
-        let Some(set) = &node.set else { return };
+    fn put(&mut self, node: &Node, set: &Values, edits: &mut Edits) {
         let missing = (set.mask() & !node.present).count_ones() as usize;
         if edits.new_bytes() > limits::ADDED_BYTES {
             self.beyond += missing;
@@ -306,7 +317,7 @@ impl Baggage {
 }
 
 /// `values`, if there are any.
-fn set(values: values::Values) -> Set {
+fn set(values: Values) -> Set {
     (values.mask() != 0).then(|| Arc::new(values))
 }
 
@@ -360,12 +371,11 @@ impl Inspector for Baggage {
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
         let (mut carried, mut present) = (Carried::new(), 0);
         for attribute in &item.attributes {
-            let field = item.field(*attribute);
-            if let Some(role) = self.reader.roles.find(view::key(&field)) {
+            if let Some(role) = self.reader.roles.find(item.key(*attribute)) {
                 if let Role::Target(target) = role {
                     present |= 1 << target;
                 }
-                carried.push((role, field));
+                carried.push((role, item.field(*attribute)));
             }
         }
         let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };
