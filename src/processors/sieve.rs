@@ -37,25 +37,35 @@ impl Sieve {
         Sieve { keys, all: false, passed: Repeats::default() }
     }
 
-    /// What becomes of `attribute`, which these inspectors are asked about.
+    /// What becomes of the attribute in `field`, which these inspectors are asked about.
     #[inline]
     pub fn place<'i>(
         &mut self,
-        attribute: &Field<'_>,
+        field: &Field<'_>,
         inspectors: &[Box<dyn Inspector + 'i>],
     ) -> Place {
-        let bytes = attribute.bytes();
-        let entry = key_of_number(bytes).unwrap_or(bytes);
-        if !self.all && self.passed.has(entry) {
-            return Place::Passed;
+        match self.is_known(field.bytes()) {
+            true => Place::Passed,
+            false => self.look(field, inspectors),
         }
-        if self.keys.find(view::key(attribute)).is_some() {
+    }
+
+    /// Whether `attribute` passed lately, as far as is remembered.
+    #[inline(always)]
+    pub fn is_known(&mut self, attribute: &[u8]) -> bool {
+        !self.all && self.passed.has(key_of_number(attribute).unwrap_or(attribute))
+    }
+
+    /// What becomes of an attribute that is not known.
+    pub fn look<'i>(&mut self, field: &Field<'_>, inspectors: &[Box<dyn Inspector + 'i>]) -> Place {
+        if self.keys.find(view::key(field)).is_some() {
             return Place::Listed;
         }
-        if self.all || !inspectors.iter().all(|inspector| inspector.passes(attribute)) {
+        if self.all || !inspectors.iter().all(|inspector| inspector.passes(field)) {
             return Place::Rest;
         }
-        self.passed.offer(entry);
+        let bytes = field.bytes();
+        self.passed.offer(key_of_number(bytes).unwrap_or(bytes));
         Place::Passed
     }
 }
