@@ -9,7 +9,7 @@
 //! row. With traces that never come again, waiting for memory is most of what this costs.
 
 use crate::moment::Moment;
-use crate::telemetry::{Counter, Gauge};
+use crate::telemetry::{Counter, Level};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ pub struct Bounds {
 /// What is told about it.
 pub struct Gauges {
     /// Traces that are remembered.
-    pub traces: Gauge,
+    pub traces: Level,
     /// Traces forgotten because a bound was reached.
     pub evicted: Counter,
     /// Traces forgotten after the time to live.
@@ -213,7 +213,7 @@ mod tests {
     fn memory(traces: usize, bytes: usize) -> Memory<Vec<u8>> {
         let registry = Registry::default();
         let gauges = Gauges {
-            traces: registry.gauge("traces", "help", &[]),
+            traces: registry.gauge("traces", "help", &[]).into(),
             evicted: registry.counter("evicted", "help", &[]),
             expired: registry.counter("expired", "help", &[]),
         };
