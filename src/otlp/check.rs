@@ -257,7 +257,8 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize, base: usize) -> Ma
 
 /// The size of the plain attributes that `bytes` begin with, in fields with this tag, and how many
 /// they are. Where attributes have nothing but ASCII in them, tags and lengths included, all their
-/// texts are proven at once.
+/// texts are proven at once. Not inlined: within the walk it would run out of registers.
+#[inline(never)]
 fn plain_attributes(tag: u8, bytes: &[u8]) -> (usize, usize) {
     // Behind the last attribute, and behind the last byte that is proven.
     let (mut rest, mut unproven, mut count) = (bytes, bytes, 0);

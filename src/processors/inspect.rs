@@ -171,10 +171,11 @@ impl<'a> Item<'a> {
             // Half of all fields are attributes that are known.
             let at = fields.at();
             if let Some(bytes) = fields.next_short(tag) {
-                if !sieve.is_known(bytes) {
+                let known = sieve.known(bytes);
+                if known != Some(Place::Passed) {
                     let (number, value) = (shape.attributes, Value::Len(bytes));
                     let field = Field { number, value, at, end: fields.at() };
-                    self.put(&field, sieve.look(&field, inspectors));
+                    self.put(&field, known.unwrap_or_else(|| sieve.look(&field, inspectors)));
                 }
                 continue;
             }
@@ -186,7 +187,7 @@ impl<'a> Item<'a> {
             } else if field.number == shape.parent_span_id {
                 self.parent_span_id = field.bytes();
             } else if field.number == shape.attributes {
-                self.put(&field, sieve.place(&field, inspectors));
+                self.put(&field, sieve.look(&field, inspectors));
             } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
             }

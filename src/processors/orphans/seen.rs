@@ -11,6 +11,7 @@
 
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 /// Hashes in one line of memory.
 const LINE: usize = 8;
@@ -65,6 +66,8 @@ impl Seen {
 
     /// Puts what is coming into the young half.
     fn settle(&mut self) {
+        // All lines are asked for first, so that one wait is for many of them.
+        black_box(self.coming.iter().fold(0, |all, hash| all ^ self.young.first(*hash)));
         for hash in self.coming.drain(..) {
             if self.young.len >= self.half && !self.young.contains(hash) {
                 std::mem::swap(&mut self.young, &mut self.old);
@@ -142,6 +145,12 @@ impl Half {
             }
             at = self.behind(at);
         }
+    }
+
+    /// The first place of the line that `hash` belongs into.
+    #[inline]
+    fn first(&self, hash: u64) -> u64 {
+        self.lines.get(self.line(hash)).map_or(0, |line| line.0[0])
     }
 
     fn grow(&mut self) {

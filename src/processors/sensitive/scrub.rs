@@ -35,9 +35,9 @@ pub struct Scrub {
     /// Whether the resource and the scope above are marked.
     marked: (bool, bool),
     /// Attributes that need no closer look.
-    passed: Repeats,
+    passed: Repeats<()>,
     /// Names that need none; apart, since a name may look like an attribute.
-    passed_texts: Repeats,
+    passed_texts: Repeats<()>,
     /// Where edits go that are not to be made.
     unmade: Edits,
 }
@@ -72,9 +72,9 @@ impl Scrub {
                     by.push(rule);
                 }
                 Some(Hit::Keep | Hit::EventName) if passes_value(rules, attribute) => {
-                    self.passed.offer(attribute);
+                    self.passed.offer(attribute, ());
                 }
-                None if passes(rules, attribute) => self.passed.offer(attribute),
+                None if passes(rules, attribute) => self.passed.offer(attribute, ()),
                 Some(Hit::Mark) if !is_true(span.field(*part)) => {}
                 _ => return false,
             }
@@ -88,7 +88,7 @@ impl Scrub {
                         if !passes_text(rules, text) {
                             return false;
                         }
-                        self.passed_texts.offer(text);
+                        self.passed_texts.offer(text, ());
                     }
                 }
                 span::EVENTS => match quick_event(rules, span.field(*part)) {
