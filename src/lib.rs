@@ -8,6 +8,7 @@ pub mod spelling;
 pub mod verdict;
 
 pub mod account;
+pub mod metadata;
 pub mod receipt;
 
 pub mod batch;

@@ -161,6 +161,14 @@ pub const EXPORT_BYTES: usize = 1 << 20;
 /// `otelcol_exporter_queue_size`.
 pub const QUEUE_BYTES: usize = 32 << 20;
 
+/// Headers of a request that are known to its pipelines, where a receiver has `include_metadata`.
+/// Clients behind a proxy send about twenty. Metric `spanloom_receiver_dropped_metadata`, as for
+/// the next.
+pub const METADATA_HEADERS: usize = 64;
+
+/// Bytes of their names and values. Twice the longest W3C baggage that everyone must carry.
+pub const METADATA_BYTES: usize = 16 << 10;
+
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 

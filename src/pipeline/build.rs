@@ -237,13 +237,12 @@ impl Graph {
         registry: &Registry,
     ) -> (Arc<Entry>, Vec<JoinHandle<()>>) {
         let Some(signal) = signal(pipeline) else {
-            return (
-                Arc::new(Entry { leading: vec![], limit: None, next: Next::Exits(exits) }),
-                vec![],
-            );
+            let (doors, leading, next) = (vec![], vec![], Next::Exits(exits));
+            return (Arc::new(Entry { doors, leading, limit: None, next }), vec![]);
         };
         let shards = self.stages(document, pipeline, signal, registry);
         let limit = shards.first().and_then(Stages::limit);
+        let doors = shards.first().map(Stages::doors).unwrap_or_default();
         let (leading, chains): (Vec<_>, Vec<_>) = shards.into_iter().map(Stages::arrange).unzip();
         // Those that lead hold no state and are the same in all shards.
         let leading = leading.into_iter().next().unwrap_or_default();
@@ -254,7 +253,7 @@ impl Graph {
                 (Next::Shards(shards), tasks)
             }
         };
-        (Arc::new(Entry { leading, limit, next }), tasks)
+        (Arc::new(Entry { doors, leading, limit, next }), tasks)
     }
 
     /// The processors of `pipeline`, for each of its shards.

@@ -9,7 +9,7 @@
 
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
-use super::{Out, Stateful};
+use super::{Out, Stateful, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
@@ -35,6 +35,11 @@ pub trait Inspector: Send {
     /// [`Item::rest`].
     fn passes(&self, _attribute: &Field<'_>) -> bool {
         true
+    }
+
+    /// What is to run at the beginning of its pipeline, where the metadata of requests is known.
+    fn door(&self) -> Option<Arc<dyn Stateless>> {
+        None
     }
 
     /// A batch begins.

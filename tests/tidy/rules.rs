@@ -16,6 +16,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("spelling", 2),
     ("verdict", 3),
     ("account", 4),
+    ("metadata", 4),
     ("receipt", 4),
     ("batch", 5),
     ("clock", 6),
