@@ -304,6 +304,13 @@ pub const BAGGAGE_VALUES: i64 = 500_000;
 /// above any trace's.
 pub const BAGGAGE_WAITING_ITEMS: usize = 1 << 17;
 
+/// Traces that are known as fragments of others: 200 bytes each. Metric
+/// `spanloom_fragments_forgotten`.
+pub const FRAGMENTS: usize = 50_000;
+
+/// Time that they are, since their last use. As [`TRACE_TTL`].
+pub const FRAGMENTS_TTL: Duration = Duration::from_secs(600);
+
 /// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
 /// `spanloom_orphans_forgotten_traces`.
 pub const ORPHAN_TRACES: i64 = 50_000;

@@ -26,6 +26,9 @@
 //! remembered are the values of spans that passed, and the root's, which all other spans are below
 //! if the trace has one root only. The same goes for late spans behind a window.
 //!
+//! A trace that is known as a fragment of another ([`super::fragments`]) inherits from the span
+//! that it belongs below.
+//!
 //! The memory of one processor id is one for spans and log records, in all pipelines that have the
 //! same receivers and the same processors before it (`processors/places.rs`): values that
 //! `sensitive` would mask in one pipeline do not come from another.
@@ -44,6 +47,7 @@ mod tree;
 mod values;
 mod w3c;
 
+use super::fragments::Fragments;
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
 use super::names::Pattern;
@@ -214,6 +218,7 @@ struct Baggage {
     reader: Reader,
     door: Option<Arc<Door>>,
     memory: Arc<Striped<Memory<Known>>>,
+    fragments: Arc<Fragments>,
     tree: Tree,
     nodes: Vec<Node>,
     /// The traces of the batch, in the order in which they came, and the latest.
@@ -253,6 +258,7 @@ impl Baggage {
             door: reader.reads(Source::Metadata).then(door),
             reader,
             memory: setup.shared(|| Striped::new(setup.shards, || memory(section, setup))),
+            fragments: Fragments::of(setup),
             tree: Tree::new(scope),
             nodes: vec![],
             orders: HashMap::default(),
@@ -316,9 +322,13 @@ impl Baggage {
 
     /// Finds what the items of `trace` inherit, and remembers it.
     fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
+        let above = self.fragments.above(trace, now).and_then(|above| {
+            // One lock at a time: the other trace may be of the same stripe.
+            self.memory.lock(above.trace).get(above.trace, now)?.span(above.span)
+        });
         let mut memory = self.memory.lock(trace);
         let known = if memory.is_empty() { None } else { memory.get(trace, now) };
-        let Some(lesson) = self.tree.resolve(run, known) else { return };
+        let Some(lesson) = self.tree.resolve(run, known, above) else { return };
         let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
         let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
         self.beyond += memory.update(trace, now, teach);

@@ -4,6 +4,8 @@ use super::DEFAULT_KEYS;
 use super::reading::{CAPTURED, DIALECTS, PREFIXES, Source};
 use crate::batch::Signal;
 use crate::limits;
+use crate::moment::Moment;
+use crate::processors::fragments::Place;
 use crate::processors::tests::{Bench, check, request, section};
 use proptest::prelude::*;
 
@@ -260,6 +262,32 @@ fn in_the_scope_of_a_trace_log_records_and_spans_are_alike() {
     logs.pass(request("log 1/a1 info \"\" tenant=\"t\""));
     spans.check("span 1/b1 user.id=\"u\"", "span 1/b1 user.id=\"u\" tenant=\"t\"");
     logs.check("log 1/c1 info \"\"", "log 1/c1 info \"\" tenant=\"t\" user.id=\"u\"");
+}
+
+#[test]
+fn a_fragment_of_another_trace_inherits_from_the_span_that_it_belongs_below() {
+    let mut spans = Bench::new(Signal::Traces, "baggage", "{}");
+    let mut logs = spans.beside(Signal::Logs, "baggage", "{}");
+    spans.pass(request(
+        "span 1/c1\nspan 1/a1 parent=c1 user.id=\"al\"\nspan 1/b1 parent=c1 user.id=\"bob\"",
+    ));
+    spans.check_untouched("span 2/e1\nspan 2/e2 parent=e1");
+    let key = |id: u64| u64::from_be(id);
+    let above = Place { trace: u128::from_be(1), span: key(0xa1) };
+    spans.fragments().join(u128::from_be(2), above, Moment::default());
+    spans.check(
+        "span 2/e1\nspan 2/e2 parent=e1\nspan 2/e3 parent=ff\nspan 2/e4 parent=e1 user.id=\"own\"
+span 2/e5 parent=e4\nspan 3/e1",
+        "span 2/e1 user.id=\"al\"\nspan 2/e2 parent=e1 user.id=\"al\"
+span 2/e3 parent=ff user.id=\"al\"\nspan 2/e4 parent=e1 user.id=\"own\"
+span 2/e5 parent=e4 user.id=\"own\"\nspan 3/e1",
+    );
+    logs.check("log 2/e2 info \"\"", "log 2/e2 info \"\" user.id=\"al\"");
+    spans.check("span 2/e6 parent=e5", "span 2/e6 parent=e5 user.id=\"own\"");
+    // A trace cannot be below itself, whatever is said of it.
+    let itself = Place { trace: u128::from_be(4), span: key(0xa1) };
+    spans.fragments().join(u128::from_be(4), itself, Moment::default());
+    spans.check_untouched("span 4/a1\nspan 4/a2 parent=a1");
 }
 
 #[test]
