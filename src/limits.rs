@@ -177,7 +177,12 @@ pub const PIPELINE_BATCHES: usize = 64;
 /// `service.pipelines.<id>.shards`.
 pub const PIPELINE_SHARDS: usize = 16;
 
-/// The most that may be configured.
+/// Bytes that the parts of a request for its shards may repeat of what stands around its spans, if
+/// the request is not larger itself. Real resources take under 2 KiB. A request of which more would
+/// have to be repeated goes to one shard whole. Metric `spanloom_pipeline_unparted_requests`.
+pub const PIPELINE_REPEATED_BYTES: usize = 1 << 20;
+
+/// The most shards that may be configured.
 pub const PIPELINE_SHARDS_MAX: i64 = 64;
 
 /// How long a processor may hold what clients wait for. With [`ADMISSION_WAIT`] before it, in

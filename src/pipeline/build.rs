@@ -249,7 +249,10 @@ impl Graph {
         let (next, tasks) = match chains.iter().all(Chain::is_empty) {
             true => (Next::Exits(exits), vec![]),
             false => {
-                let (shards, tasks) = Shards::start(signal, chains, &exits);
+                let name = "spanloom_pipeline_unparted_requests";
+                let help = "requests that went to one shard whole, for what parts would repeat";
+                let unparted = registry.counter(name, help, &[("pipeline", pipeline.id.as_str())]);
+                let (shards, tasks) = Shards::start(signal, chains, &exits, unparted);
                 (Next::Shards(shards), tasks)
             }
         };
