@@ -46,6 +46,18 @@ pub const ROUNDED_SHARE: usize = 8;
 /// after about 10 s, and some never retry, so a short wait loses less than a fast refusal.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a request waits for room below a memory limit before the client is told to come back.
+/// Long enough for a busy backend to take what is before it, short since what waits takes memory.
+pub const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
+/// Requests of one connection that wait for room below a memory limit; those of all connections
+/// are [`LIMITED_CONNECTIONS`]. Each may have a window of unread bytes.
+pub const WAITING_OF_ONE: usize = 8;
+
+/// Bytes of requests that are handed over to a pipeline at once. It takes them in the order of
+/// their coming, so they are few; all others wait in turns, by connection.
+pub const HANDOVER_BYTES: usize = 4 << 20;
+
 /// What a refused client is told to wait. SDKs drop the data if it is longer than what is left of
 /// their 10 s.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -61,7 +61,7 @@ use crate::metadata::is_credential;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, resource, span};
-use crate::otlp::view::{self, ResourceGroup};
+use crate::otlp::view::ResourceGroup;
 use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
 use door::Door;
@@ -70,6 +70,7 @@ use hashbrown::HashMap;
 use reading::{Carried, Reader, Role, Source, target};
 use std::sync::Arc;
 use tree::{Known, Node, Scope, Set, State, Tree};
+use values::Values;
 
 /// The identifiers that telemetry is searched by; none of them is content.
 const DEFAULT_KEYS: &[&str] = &[
@@ -296,12 +297,18 @@ impl Baggage {
         nodes.sort_by_key(|node| node.order);
         for run in nodes.chunk_by_mut(|a, b| a.trace == b.trace) {
             let trace = run.first().map_or(0, |node| node.trace);
-            if trace == 0 {
-                self.tree.alone(run);
-            } else {
-                self.inherit(trace, run, now);
+            let shared = match trace {
+                0 => {
+                    self.tree.alone(run);
+                    None
+                }
+                _ => self.inherit(trace, run, now),
+            };
+            for node in run {
+                if let Some(set) = shared.as_ref().unwrap_or(&node.set) {
+                    self.put(node, set, edits);
+                }
             }
-            run.iter().for_each(|node| self.put(node, edits));
         }
         nodes.clear();
         self.nodes = nodes;
@@ -320,22 +327,26 @@ impl Baggage {
         }
     }
 
-    /// Finds what the items of `trace` inherit, and remembers it.
-    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
+    /// Finds what the items of `trace` inherit, and remembers it. Yields what all of them are to
+    /// have, if that is one and the same; else each of them says so.
+    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) -> Option<Set> {
         let above = self.fragments.above(trace, now).and_then(|above| {
             // One lock at a time: the other trace may be of the same stripe.
             self.memory.lock(above.trace).get(above.trace, now)?.span(above.span)
         });
         let mut memory = self.memory.lock(trace);
         let known = if memory.is_empty() { None } else { memory.get(trace, now) };
-        let Some(lesson) = self.tree.resolve(run, known, above) else { return };
-        let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
-        let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
-        self.beyond += memory.update(trace, now, teach);
+        let lesson = self.tree.resolve(run, known, above)?;
+        let shared = lesson.shared();
+        if lesson.is_new() {
+            let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
+            let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
+            self.beyond += memory.update(trace, now, teach);
+        }
+        shared
     }
 
-    fn put(&mut self, node: &Node, edits: &mut Edits) {
-        let Some(set) = &node.set else { return };
+    fn put(&mut self, node: &Node, set: &Values, edits: &mut Edits) {
         let missing = (set.mask() & !node.present).count_ones() as usize;
         if edits.new_bytes() > limits::ADDED_BYTES {
             self.beyond += missing;
@@ -357,7 +368,7 @@ impl Baggage {
 }
 
 /// `values`, if there are any.
-fn set(values: values::Values) -> Set {
+fn set(values: Values) -> Set {
     (values.mask() != 0).then(|| Arc::new(values))
 }
 
@@ -420,12 +431,11 @@ impl Inspector for Baggage {
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
         let (mut carried, mut present) = (Carried::new(), 0);
         for attribute in &item.attributes {
-            let field = item.field(*attribute);
-            if let Some(role) = self.reader.roles.find(view::key(&field)) {
+            if let Some(role) = self.reader.roles.find(item.key(*attribute)) {
                 if let Role::Target(target) = role {
                     present |= 1 << target;
                 }
-                carried.push((role, field));
+                carried.push((role, item.field(*attribute)));
             }
         }
         let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };

@@ -167,16 +167,37 @@ pub struct Tree {
     joined: Option<(Arc<Values>, Arc<Values>, Arc<Values>)>,
 }
 
-/// What a trace is remembered by.
-pub struct Lesson(Root);
+/// What was found of a trace.
+pub struct Lesson {
+    root: Root,
+    /// All items are to have what the root has, and none says so itself.
+    shared: bool,
+    /// There is nothing in it that was not known.
+    known: bool,
+}
 
 impl Lesson {
+    fn each(root: Root) -> Lesson {
+        Lesson { root, shared: false, known: false }
+    }
+
+    /// What all items are to have, if that is one and the same.
+    pub fn shared(&self) -> Option<Set> {
+        self.shared.then(|| self.root.set())
+    }
+
+    /// Whether it is worth remembering.
+    pub fn is_new(&self) -> bool {
+        !self.known
+    }
+
     /// Teaches it; see [`Known::learn`].
     pub fn teach(self, known: &mut Known, run: &[Node], scope: Scope, most: usize) -> usize {
         match scope {
-            Scope::Descendants => known.learn(run, self.0, most),
+            Scope::Descendants if self.shared => known.learn(&[], self.root, most),
+            Scope::Descendants => known.learn(run, self.root, most),
             Scope::SameSpan => known.learn_records(run, most),
-            Scope::Trace => known.learn(&[], self.0, most),
+            Scope::Trace => known.learn(&[], self.root, most),
         }
     }
 }
@@ -204,9 +225,15 @@ impl Tree {
             return None;
         }
         match self.scope {
-            Scope::Descendants => Some(Lesson(self.spans(run, known))),
+            Scope::Descendants => {
+                let usual = match self.above {
+                    None => self.below_one_root(run, known),
+                    Some(_) => None,
+                };
+                usual.or_else(|| Some(Lesson::each(self.spans(run, known))))
+            }
             Scope::SameSpan => self.same_span(run, known),
-            Scope::Trace => Some(Lesson(self.trace(run, known))),
+            Scope::Trace => Some(Lesson::each(self.trace(run, known))),
         }
     }
 
@@ -218,11 +245,6 @@ impl Tree {
     }
 
     fn spans(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
-        if self.above.is_none()
-            && let Some(root) = self.below_one_root(run, known)
-        {
-            return root;
-        }
         let beyond = self.above.clone();
         self.index.clear();
         let mut root = known.map(|known| known.root.clone()).unwrap_or_default();
@@ -254,25 +276,29 @@ impl Tree {
 
     /// The same for the usual trace, where nobody needs to be looked up: it has one root, nothing
     /// else carries values, and nothing else is known. Any other trace this leaves alone.
-    fn below_one_root(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Root> {
+    fn below_one_root(&self, run: &[Node], known: Option<&Known>) -> Option<Lesson> {
         let (before, set) = match known.map(|known| (&known.root, known.spans.is_empty())) {
             None | Some((Root::Unknown, true)) => (None, None),
-            Some((Root::One(span, set), true)) => (Some(*span), set.clone()),
+            Some((Root::One(span, set), true)) => (Some(*span), set.as_ref()),
             _ => return None,
         };
-        let roots = run.iter().filter(|node| node.parent == 0 && node.span != 0);
-        let mut roots = before.into_iter().chain(roots.map(|root| root.span));
-        let span = roots.next()?;
-        let mut carriers = run.iter().filter(|node| node.own.is_some() || node.resource.is_some());
-        let carrier = carriers.next();
-        let usual = |node: &Node| node.span == span && node.resource.is_none();
-        if roots.any(|root| root != span) || !carrier.is_none_or(usual) || carriers.next().is_some()
-        {
-            return None;
+        let mut root = before;
+        let mut carrier = None;
+        for node in run {
+            if node.parent == 0 && node.span != 0 && *root.get_or_insert(node.span) != node.span {
+                return None;
+            }
+            if node.own.is_some() || node.resource.is_some() {
+                if carrier.is_some() || node.resource.is_some() {
+                    return None;
+                }
+                carrier = Some(node);
+            }
         }
-        let set = carrier.map_or(set, |root| root.own.clone());
-        run.iter_mut().for_each(|node| node.set.clone_from(&set));
-        Some(Root::One(span, set))
+        let span = root.filter(|root| carrier.is_none_or(|carrier| carrier.span == *root))?;
+        let known = before.is_some() && carrier.is_none();
+        let set = carrier.map_or(set, |root| root.own.as_ref()).cloned();
+        Some(Lesson { root: Root::One(span, set), shared: true, known })
     }
 
     /// Goes up from item `n` to the nearest one that is done, and down again.
@@ -334,7 +360,7 @@ impl Tree {
             let above = self.join(&at_span, &above);
             node.set = self.own(&node.own, &above, &node.resource);
         }
-        run.iter().any(|node| node.own.is_some()).then_some(Lesson(Root::Unknown))
+        run.iter().any(|node| node.own.is_some()).then_some(Lesson::each(Root::Unknown))
     }
 
     fn trace(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
