@@ -18,6 +18,7 @@ pub mod clock;
 pub mod condition;
 pub mod config;
 pub mod machine;
+pub mod sockets;
 pub mod status;
 pub mod telemetry;
 pub mod transport;

@@ -13,6 +13,7 @@ use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::processors::Built;
 use crate::processors::places::Places;
+use crate::sockets::Sockets;
 use crate::telemetry::Registry;
 use crate::{connectors, exporters, limits, machine, processors, receivers};
 use std::sync::Arc;
@@ -50,7 +51,11 @@ impl Graph {
     /// Builds and starts everything that the pipelines of `document` use: exporters first,
     /// receivers last, so that nothing arrives before it can be handled. All errors at once, each
     /// a sentence that begins with the component's id; nothing keeps running then.
-    pub async fn start(document: &Document, registry: &Registry) -> Result<Graph, Vec<String>> {
+    pub async fn start(
+        document: &Document,
+        registry: &Registry,
+        sockets: &Sockets,
+    ) -> Result<Graph, Vec<String>> {
         let mut errors = vec![];
         let mut graph = Graph {
             receivers: vec![],
@@ -69,7 +74,7 @@ impl Graph {
             // Receivers are started to hear what is wrong with them too, and end at once.
             graph.stop_receiving.cancel();
         }
-        graph.start_receivers(document, registry, &mut errors).await;
+        graph.start_receivers(document, registry, sockets, &mut errors).await;
         if errors.is_empty() {
             return Ok(graph);
         }
@@ -312,6 +317,7 @@ impl Graph {
         &mut self,
         document: &Document,
         registry: &Registry,
+        sockets: &Sockets,
         errors: &mut Vec<String>,
     ) {
         let intake = Intake::new(limits::INFLIGHT_BYTES, self.account.clone());
@@ -323,6 +329,7 @@ impl Graph {
                 id: configured.id.as_str().to_owned(),
                 registry: registry.clone(),
                 intake: intake.leading_to(consumers),
+                sockets: sockets.clone(),
                 stop: self.stop_receiving.clone(),
             };
             match (kind.start)(&configured.section, setup).await {

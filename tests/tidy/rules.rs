@@ -25,6 +25,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("condition", 6),
     ("telemetry", 6),
     ("config", 6),
+    ("sockets", 7),
     ("status", 7),
     ("transport", 7),
     ("intake", 8),
