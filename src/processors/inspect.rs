@@ -9,7 +9,7 @@
 
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
-use super::{Out, Stateful};
+use super::{Out, Stateful, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
@@ -32,6 +32,11 @@ pub trait Inspector: Send {
 
     /// What it says of attributes that have none of the keys; `None` if it looks at none of them.
     fn others(&self) -> Option<&dyn Others> {
+        None
+    }
+
+    /// What is to run at the beginning of its pipeline, where the metadata of requests is known.
+    fn door(&self) -> Option<Arc<dyn Stateless>> {
         None
     }
 
