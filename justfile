@@ -25,6 +25,14 @@ bench *filter:
 fuzz target minutes="1":
     ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
 
+# Crash the journal on a simulated disk: just crash 100000
+crash seeds="100000":
+    SPANLOOM_CRASH_SEEDS={{ seeds }} cargo test --release --test crash whatever -- --nocapture
+
+# Run one seed of that again
+crash-seed seed:
+    SPANLOOM_CRASH_SEED={{ seed }} cargo test --test crash whatever -- --nocapture
+
 # Start Phoenix as a real backend; installs it below target/backend at first
 backend:
     tests/backend/phoenix

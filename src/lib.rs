@@ -15,6 +15,7 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod config;
+pub mod journal;
 pub mod machine;
 pub mod status;
 pub mod telemetry;

@@ -161,6 +161,37 @@ pub const EXPORT_BYTES: usize = 1 << 20;
 /// `otelcol_exporter_queue_size`.
 pub const QUEUE_BYTES: usize = 32 << 20;
 
+/// MiB of a pipeline's journal. At 5 MB/s, a busy gateway, it takes a quarter of an hour without a
+/// backend; whoever has longer outages has a disk for it. Key `file_storage.limit_mib`; metric
+/// `spanloom_journal_bytes`, and what is turned away at it is `spanloom_journal_refused_items`.
+pub const JOURNAL_MIB: i64 = 4096;
+
+/// Bytes of one segment of a journal: what a removal gives back at once. The least keeps a small
+/// journal from being all files, the most keeps a search behind damage short.
+pub const JOURNAL_SEGMENT_MIN: u64 = 64 << 10;
+pub const JOURNAL_SEGMENT_MAX: u64 = 32 << 20;
+
+/// Bytes of one entry: a request, and what processors before the journal may have added.
+pub const JOURNAL_RECORD_BYTES: usize = REQUEST_BYTES + ADDED_BYTES;
+
+/// Bytes of damaged records that are kept for a person to look at.
+pub const JOURNAL_DAMAGE_BYTES: u64 = 256 << 20;
+
+/// Bytes that are read at once where a whole record is searched behind damage.
+pub const JOURNAL_READ_BYTES: usize = 1 << 20;
+
+/// Bytes of one file of releases, 20 for each range: far above what belongs to one segment.
+pub const JOURNAL_LEDGER_BYTES: usize = 64 << 20;
+
+/// How long requests wait to be written together, and the bytes at which they do not wait longer.
+/// A sync takes 1 to 5 ms on usual disks, so this costs no more than half of one.
+pub const JOURNAL_WINDOW: Duration = Duration::from_millis(2);
+pub const JOURNAL_GROUP_BYTES: usize = 4 << 20;
+
+/// Pause between two looks at a lock that another process holds, and no longer wait than the key
+/// `file_storage.timeout`.
+pub const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 

@@ -23,6 +23,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("condition", 6),
     ("telemetry", 6),
     ("config", 6),
+    ("journal", 6),
     ("status", 7),
     ("transport", 7),
     ("intake", 8),
@@ -41,6 +42,7 @@ pub const LAYERS: &[(&str, u8)] = &[
 /// What a room may not name although the layers would allow it.
 const ABSENT: &[(&str, &[&str])] = &[
     ("otlp", &["tokio::", "serde::", "hyper::", "tracing::", "prost::"]),
+    ("journal", &["tokio::", "crate::clock"]),
     ("processors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
     ("connectors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
 ];
