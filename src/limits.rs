@@ -166,6 +166,25 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 /// `spanloom_journal_bytes`, and what is turned away at it is `spanloom_journal_refused_items`.
 pub const JOURNAL_MIB: i64 = 4096;
 
+/// MiB of dead letters of all exporters together, in a `file_storage`. What a backend refuses is a
+/// mistake to be found, not a stream to be kept. Key `file_storage.dead_letter_mib`; beyond it,
+/// `spanloom_pipeline_dropped_items` counts them under the rule `dead_letters_full`.
+pub const DEAD_LETTER_MIB: i64 = 256;
+
+/// Bytes of requests that wait to be written to a journal: a disk that hangs must not fill memory.
+pub const JOURNAL_PENDING_BYTES: usize = 64 << 20;
+
+/// Bytes of the newest entries of a journal that stay in memory for what is behind it. What is
+/// older is read back.
+pub const JOURNAL_RESIDENT_BYTES: usize = 8 << 20;
+
+/// Time without writing after a journal could not be written. Clients come back after
+/// [`RETRY_AFTER`], and what is tried creates a file.
+pub const JOURNAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often a journal removes what has left, and syncs what it says about it.
+pub const JOURNAL_TICK: Duration = Duration::from_millis(250);
+
 /// Bytes of one segment of a journal: what a removal gives back at once. The least keeps a small
 /// journal from being all files, the most keeps a search behind damage short.
 pub const JOURNAL_SEGMENT_MIN: u64 = 64 << 10;

@@ -108,7 +108,7 @@ impl World<'_> {
             self.begin(id, serial, self.journal.table.ways());
             return Ok(true);
         }
-        match self.journal.reader.next() {
+        match self.journal.reader.advance() {
             Ok(Next::Entry(stored)) => {
                 let serial = self.oracle.known(&stored.bytes)?;
                 self.begin(stored.id, serial, stored.owed);
@@ -160,7 +160,7 @@ fn check(disk: &Disk, oracle: &Oracle) -> Result<(), String> {
     let mut journal = open(&disk.copy(), 0)?;
     let mut found: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
     loop {
-        match journal.reader.next().map_err(|error| error.to_string())? {
+        match journal.reader.advance().map_err(|error| error.to_string())? {
             Next::Entry(stored) => {
                 let serial = oracle.known(&stored.bytes)?;
                 found.entry(serial).or_default().extend(stored.owed);
@@ -267,7 +267,7 @@ fn read_all(disk: &Disk) -> (usize, u64) {
     let mut journal = open(disk, 1).expect("damage keeps nothing from starting");
     let (mut found, mut missing) = (0, 0);
     loop {
-        match journal.reader.next().expect("no error of the disk") {
+        match journal.reader.advance().expect("no error of the disk") {
             Next::Entry(_) => found += 1,
             Next::Damage(damage) => missing += damage.missing,
             Next::End => return (found, missing),

@@ -79,7 +79,7 @@ impl Reader {
         id.segment < self.own
     }
 
-    /// Whether the entry at `place` is what [`Reader::next`] would yield.
+    /// Whether the entry at `place` is what [`Reader::advance`] would yield.
     pub fn stands_at(&self, place: &Place) -> bool {
         let here = |open: &Open| open.number == place.id.segment && open.at == place.at;
         self.open.as_ref().is_some_and(here)
@@ -114,7 +114,7 @@ impl Reader {
 
     /// What stands next, on the way from which nothing comes twice. After an error the segment at
     /// which it stood is passed over, and stays.
-    pub fn next(&mut self) -> io::Result<Next> {
+    pub fn advance(&mut self) -> io::Result<Next> {
         loop {
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -203,7 +203,8 @@ impl Reader {
         (open.at, open.next) = (to, open.next + missing);
         let torn = to == len && open.number < self.own;
         let bytes = to - from;
-        let damage = Damage { segment: open.number, at: from, bytes, missing: missing.into(), torn };
+        let damage =
+            Damage { segment: open.number, at: from, bytes, missing: missing.into(), torn };
         if !torn && self.table.may_keep(bytes) {
             self.quarantine(open, &damage)?;
         }

@@ -1,9 +1,12 @@
 //! Builds the graph of a document, runs it, and takes it down in order.
 
+use super::book::Book;
 use super::catalog::kind_of;
 use super::entry::{Entry, Fork, Next};
 use super::exits::{Exit, Exits, Junction};
+use super::keeper::{Hands, Keeper, Of};
 use super::stages::{Stage, Stages};
+use super::storage::Storages;
 use crate::account::Account;
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
@@ -23,6 +26,9 @@ pub struct Graph {
     /// Each stands behind those that it feeds.
     pipelines: Vec<Running>,
     deliveries: Vec<Arc<Delivery>>,
+    /// Each with the task that ends last.
+    keepers: Vec<(Arc<Keeper>, JoinHandle<()>)>,
+    storages: Storages,
     stop_waiting: CancellationToken,
     /// What the graph holds.
     account: Account,
@@ -36,8 +42,8 @@ struct Running {
     /// Pipelines between it and the exporters, itself included.
     height: usize,
     entry: Arc<Entry>,
-    /// Runs if any processor holds state.
-    task: Option<JoinHandle<()>>,
+    /// Those of its journal, and one if any processor holds state.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Graph {
@@ -51,13 +57,15 @@ impl Graph {
             stop_receiving: CancellationToken::new(),
             pipelines: vec![],
             deliveries: vec![],
+            keepers: vec![],
+            storages: Storages::default(),
             stop_waiting: CancellationToken::new(),
             account: Account::default(),
             memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
         };
         watch_memory(registry, graph.account.clone());
         let deliveries = graph.start_exporters(document, registry, &mut errors);
-        graph.start_pipelines(document, &deliveries, registry);
+        graph.start_pipelines(document, &deliveries, registry, &mut errors);
         if !errors.is_empty() {
             // Receivers are started to hear what is wrong with them too, and end at once.
             graph.stop_receiving.cancel();
@@ -77,7 +85,9 @@ impl Graph {
 
     /// Whether a pipeline's task has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
-        self.pipelines.iter().filter_map(|stage| stage.task.as_ref()).any(JoinHandle::is_finished)
+        let tasks = self.pipelines.iter().flat_map(|stage| &stage.tasks);
+        let of_journals = self.keepers.iter().map(|(_, task)| task);
+        tasks.chain(of_journals).any(JoinHandle::is_finished)
     }
 
     /// Takes everything down in the order of flow: no new requests, then what is held, pipelines
@@ -94,7 +104,7 @@ impl Graph {
                 let stages = || self.pipelines.iter().filter(|stage| stage.height == height);
                 stages().for_each(|stage| stage.entry.close());
                 for stage in self.pipelines.iter_mut().filter(|stage| stage.height == height) {
-                    if let Some(task) = stage.task.take() {
+                    for task in stage.tasks.drain(..) {
                         let _ = task.await;
                     }
                 }
@@ -116,6 +126,10 @@ impl Graph {
             draining.spawn(async move { delivery.drain().await });
         }
         draining.join_all().await;
+        for (keeper, task) in self.keepers {
+            keeper.finish();
+            let _ = task.await;
+        }
     }
 
     fn start_exporters(
@@ -130,9 +144,12 @@ impl Graph {
             let Some(kind) = kind else { continue };
             let id = configured.id.as_str();
             let setup = exporters::Setup { id, registry };
-            match (kind.build)(&configured.section, &setup) {
-                Ok(exporter) => {
+            let letters = self.storages.dead_letters(document, configured);
+            let built = (kind.build)(&configured.section, &setup);
+            match letters.and_then(|letters| Ok((letters, built?))) {
+                Ok((dead_letters, exporter)) => {
                     let settings = Settings::of(&configured.section);
+                    let settings = Settings { dead_letters, ..settings };
                     let stop = self.stop_waiting.clone();
                     let delivery = Delivery::start(id, exporter, settings, registry, stop);
                     let delivery = Arc::new(delivery);
@@ -152,6 +169,7 @@ impl Graph {
         document: &Document,
         deliveries: &[(ComponentId, Arc<Delivery>)],
         registry: &Registry,
+        errors: &mut Vec<String>,
     ) {
         let mut junctions = vec![];
         let mut waiting: Vec<&Pipeline> = document.pipelines.iter().collect();
@@ -170,9 +188,14 @@ impl Graph {
                         junction.map(Exit::Junction)
                     })
                 });
-                let exits = Exits(exits.collect());
-                let (entry, task) = self.start_pipeline(document, pipeline, exits, registry);
-                self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, task });
+                let exits = exits.collect();
+                match self.start_pipeline(document, pipeline, exits, registry) {
+                    Ok((entry, tasks)) => {
+                        let id = pipeline.id.clone();
+                        self.pipelines.push(Running { id, height, entry, tasks });
+                    }
+                    Err(e) => errors.push(format!("service::pipelines::{}: {e}", pipeline.id)),
+                }
                 false
             });
             if waiting.len() == left {
@@ -221,14 +244,68 @@ impl Graph {
         Some(junction)
     }
 
-    /// The pipeline's entry, and its task if any processor holds state.
+    /// The pipeline's entry, and its tasks.
     fn start_pipeline(
+        &mut self,
+        document: &Document,
+        pipeline: &Pipeline,
+        exits: Vec<Exit>,
+        registry: &Registry,
+    ) -> Result<(Arc<Entry>, Vec<JoinHandle<()>>), String> {
+        let exporters: Vec<&str> = pipeline.exporters.iter().map(ComponentId::as_str).collect();
+        let book = Book::new(pipeline.id.as_str(), &exporters, registry);
+        let stages = self.stages(document, pipeline, registry);
+        let kept = self.open_journal(document, pipeline, &exporters, &book, registry)?;
+        if kept.is_some()
+            && let Some(late) = stages.takes_out_late()
+        {
+            return Err(format!(
+                "{late} stands behind a processor that holds state, so what it takes out would \
+                 rest in the journal; list it before"
+            ));
+        }
+        let limit = stages.limit();
+        let (leading, mut chain) = stages.arrange(kept.is_some());
+        let journal = kept.as_ref().map(|(keeper, _)| keeper.number());
+        let exits = Exits { exits, book: book.clone(), journal };
+        let mut tasks = vec![];
+        let mut next = match chain.is_empty() {
+            true => Next::Exits(exits),
+            false => {
+                chain.book = Some(book.clone());
+                let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
+                tasks.push(spawn(chain.run(input, exits)));
+                Next::Chain(Mutex::new(Some(sender)))
+            }
+        };
+        if let Some((keeper, hands)) = kept {
+            let (log, reader) = hands.split();
+            tasks.push(spawn(keeper.clone().write(log)));
+            tasks.push(spawn(keeper.clone().feed(reader, next)));
+            self.keepers.push((keeper.clone(), spawn(keeper.clone().release())));
+            next = Next::Journal(keeper);
+        }
+        Ok((Arc::new(Entry { leading, limit, next, book }), tasks))
+    }
+
+    /// The journal of `pipeline`, if one of its exporters has storage.
+    fn open_journal(
         &self,
         document: &Document,
         pipeline: &Pipeline,
-        exits: Exits,
+        exporters: &[&str],
+        book: &Arc<Book>,
         registry: &Registry,
-    ) -> (Arc<Entry>, Option<JoinHandle<()>>) {
+    ) -> Result<Option<(Arc<Keeper>, Hands)>, String> {
+        let Some(settings) = self.storages.journal(document, pipeline)? else { return Ok(None) };
+        let of = Of { number: self.keepers.len(), pipeline: pipeline.id.as_str(), exporters };
+        let folder = settings.folder("journal", of.pipeline);
+        let (limit, patience) = (settings.limit, settings.patience);
+        Keeper::open(of, &folder, limit, patience, book.clone(), registry).map(Some)
+    }
+
+    /// The processors of `pipeline`.
+    fn stages(&self, document: &Document, pipeline: &Pipeline, registry: &Registry) -> Stages {
         let mut stages = Stages::default();
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
@@ -244,17 +321,9 @@ impl Graph {
             let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
             let processor = (kind.build)(&configured.section, &setup);
             let name = kind.component.name;
-            stages.push(Stage { name, incoming, outgoing, processor });
+            stages.push(Stage { id: id.to_owned(), name, incoming, outgoing, processor });
         }
-        let limit = stages.limit();
-        let (leading, chain) = stages.arrange();
-        if chain.is_empty() {
-            return (Arc::new(Entry { leading, limit, next: Next::Exits(exits) }), None);
-        }
-        let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
-        let task = spawn(chain.run(input, exits));
-        let next = Next::Chain(Mutex::new(Some(sender)));
-        (Arc::new(Entry { leading, limit, next }), Some(task))
+        stages
     }
 
     async fn start_receivers(

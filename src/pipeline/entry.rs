@@ -1,6 +1,8 @@
 //! The beginning of a pipeline: leading stateless processors, on the caller's own task.
 
+use super::book::Book;
 use super::exits::Exits;
+use super::keeper::Keeper;
 use crate::account::Limit;
 use crate::batch::Batch;
 use crate::clock;
@@ -15,6 +17,7 @@ use tokio::sync::mpsc;
 
 /// A leading processor and what goes through it.
 pub struct Leading {
+    pub id: String,
     pub incoming: Counter,
     pub outgoing: Counter,
     pub processor: Arc<dyn Stateless>,
@@ -26,6 +29,7 @@ pub struct Entry {
     /// The strictest limit on memory among the processors.
     pub limit: Option<Limit>,
     pub next: Next,
+    pub book: Arc<Book>,
 }
 
 /// What comes behind the leading processors.
@@ -34,13 +38,42 @@ pub enum Next {
     Exits(Exits),
     /// The task that owns the rest. `None` once the pipeline is closed.
     Chain(Mutex<Option<mpsc::Sender<Batch>>>),
+    /// The journal, which hands on to one of the others.
+    Journal(Arc<Keeper>),
+}
+
+impl Next {
+    /// `book` hears of what is turned away.
+    pub async fn hand_on(&self, batch: Batch, book: &Book) {
+        match self {
+            Next::Exits(exits) => exits.offer(batch).await,
+            Next::Journal(keeper) => keeper.take(batch),
+            Next::Chain(sender) => {
+                let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let refused = match sender {
+                    Some(sender) => sender.send(batch).await.err().map(|refused| refused.0),
+                    None => Some(batch),
+                };
+                if let Some(batch) = refused {
+                    if !batch.receipts.in_journal() {
+                        book.dropped("turned_away", batch.items());
+                    }
+                    batch.settle(&Verdict::busy("the daemon is shutting down"));
+                }
+            }
+        }
+    }
 }
 
 impl Entry {
     /// Takes no more batches; the task behind finishes what it has.
     pub fn close(&self) {
-        if let Next::Chain(sender) = &self.next {
-            sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match &self.next {
+            Next::Chain(sender) => {
+                sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+            Next::Journal(keeper) => keeper.close(),
+            Next::Exits(_) => {}
         }
     }
 
@@ -52,38 +85,27 @@ impl Entry {
         let now = clock::now();
         for link in &self.leading {
             let mut out = Out::default();
+            let mut incoming = 0;
             for batch in batches {
-                link.incoming.add(batch.items());
+                incoming += batch.items();
                 link.processor.process(batch, now, &mut out);
             }
             batches = out.take();
-            link.outgoing.add(batches.iter().map(Batch::items).sum());
+            let outgoing = batches.iter().map(Batch::items).sum();
+            link.incoming.add(incoming);
+            link.outgoing.add(outgoing);
+            self.book.dropped(&link.id, incoming.saturating_sub(outgoing));
         }
         batches
-    }
-
-    async fn hand_on(&self, batch: Batch) {
-        match &self.next {
-            Next::Exits(exits) => exits.offer(batch).await,
-            Next::Chain(sender) => {
-                let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let Some(sender) = sender else {
-                    batch.settle(&Verdict::busy("the daemon is shutting down"));
-                    return;
-                };
-                if let Err(refused) = sender.send(batch).await {
-                    refused.0.settle(&Verdict::busy("the pipeline has stopped"));
-                }
-            }
-        }
     }
 }
 
 impl Consumer for Entry {
     fn consume(&self, batch: Batch) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
+            self.book.accepted(batch.items());
             for batch in self.lead(batch) {
-                self.hand_on(batch).await;
+                self.next.hand_on(batch, &self.book).await;
             }
         })
     }

@@ -50,8 +50,16 @@ impl Disk {
         let (names, synced_names) = (BTreeMap::new(), BTreeMap::new());
         let (files, faults) = (vec![], vec![]);
         let (operations, full_until) = (0, 0);
-        let state =
-            State { files, names, synced_names, operations, faults, full_until, off: false, random };
+        let state = State {
+            files,
+            names,
+            synced_names,
+            operations,
+            faults,
+            full_until,
+            off: false,
+            random,
+        };
         Disk(Arc::new(Mutex::new(state)))
     }
 
@@ -104,8 +112,7 @@ impl Disk {
 impl State {
     /// What a power cut leaves.
     fn lose(&mut self) {
-        let all: Vec<String> =
-            self.names.keys().chain(self.synced_names.keys()).cloned().collect();
+        let all: Vec<String> = self.names.keys().chain(self.synced_names.keys()).cloned().collect();
         for name in all {
             let (now, synced) = (self.names.get(&name), self.synced_names.get(&name));
             if now != synced {

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its share of this")]
 
 pub mod client;
+pub mod conservation;
 pub mod daemon;
 pub mod sink;
 pub mod spans;
