@@ -33,6 +33,14 @@ crash seeds="100000":
 crash-seed seed:
     SPANLOOM_CRASH_SEED={{ seed }} cargo test --test crash whatever -- --nocapture
 
+# Kill the daemon again and again under load, and see that nothing acknowledged is lost
+kill rounds="200":
+    SPANLOOM_KILL_ROUNDS={{ rounds }} cargo test --release --test durable kill_loop -- --nocapture
+
+# Cut the power of a loop-mounted disk: needs root and mkfs.ext4
+powercut cuts="20":
+    SPANLOOM_POWER_CUTS={{ cuts }} cargo test --release --test disk power_cut -- --nocapture
+
 # Start Phoenix as a real backend; installs it below target/backend at first
 backend:
     tests/backend/phoenix

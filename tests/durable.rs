@@ -5,38 +5,15 @@
 
 mod support;
 
-use std::collections::{HashMap, HashSet};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use prost::Message;
 use support::conservation::{conserved, conserved_at_rest};
-use support::{Answer, Daemon, Sink, client, daemon, eventually, request, span};
+use support::storage::{Acked, CLIENTS, STREAMING, WINDOW, arrived, config};
+use support::{Answer, Daemon, Sink, client, eventually, request, span};
 use tempfile::TempDir;
-
-/// A configuration with storage in `folder` and one exporter; `queue` and `window` are YAML.
-fn config(sink: &Sink, folder: &Path, exporter: &str, processors: &str) -> String {
-    let exporters = format!(
-        "otlp_http: {{endpoint: \"{}\", compression: none, \
-         sending_queue: {{storage: file_storage, batch: {{flush_timeout: 20ms}}}}{exporter}}}",
-        sink.endpoint()
-    );
-    let storage = format!("  file_storage: {{directory: \"{}\"}}\n", folder.display());
-    daemon::config(&exporters, &["otlp_http"])
-        .replace("extensions:\n", &format!("extensions:\n{storage}"))
-        .replace("extensions: [health_check]", "extensions: [health_check, file_storage]")
-        .replace("  baggage: {}", "  trace_window: {idle: 300ms, wait: 5s}\n  baggage: {}")
-        .replace("[sensitive, baggage, orphans]", processors)
-}
-
-const STREAMING: &str = "[sensitive, baggage, orphans]";
-const WINDOW: &str = "[sensitive, trace_window, baggage, orphans]";
 
 #[track_caller]
 fn send(daemon: &Daemon, trace: u128, spans: u64) {
@@ -204,90 +181,7 @@ fn a_full_journal_tells_clients_to_come_back_and_takes_again() {
     assert_eq!(accounts["traces otlp_http"].delivered, f64::from(taken + 1), "{accounts:#?}");
 }
 
-/// A connection that is kept.
-struct Client {
-    reader: BufReader<TcpStream>,
-}
-
-impl Client {
-    fn connect(address: &str) -> io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(support::PATIENCE))?;
-        Ok(Client { reader: BufReader::new(stream) })
-    }
-
-    /// The status of the answer.
-    fn post(&mut self, body: &[u8]) -> io::Result<u16> {
-        let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
-             application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        self.reader.get_mut().write_all(&[head.as_bytes(), body].concat())?;
-        let (mut status, mut length, mut line) = (0, 0, String::new());
-        loop {
-            line.clear();
-            if self.reader.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let lower = line.trim().to_ascii_lowercase();
-            if let Some(rest) = lower.strip_prefix("http/1.1 ") {
-                status = rest.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
-            } else if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            } else if lower.is_empty() {
-                break;
-            }
-        }
-        self.reader.read_exact(&mut vec![0; length])?;
-        Ok(status)
-    }
-}
-
 const ROUNDS: u64 = 10;
-const CLIENTS: u64 = 4;
-/// Spans of a request: half a trace, so that the window holds each for the other half.
-const HALF: u64 = 10;
-
-/// What clients were told is safe: the serial numbers of requests.
-#[derive(Default)]
-struct Acked {
-    serials: Mutex<Vec<u64>>,
-    next: AtomicU64,
-}
-
-impl Acked {
-    /// Sends until the process is gone.
-    fn load(&self, address: &str, over: &AtomicBool) {
-        let Ok(mut client) = Client::connect(address) else { return };
-        let mut pair = 0;
-        while !over.load(Ordering::Relaxed) {
-            let serial = self.next.fetch_add(1, Ordering::Relaxed);
-            // A trace in two requests, its second half first.
-            pair = if pair == 0 { serial + 1 } else { pair };
-            let spans = (0..HALF).map(|k| span("s", pair.into(), serial * HALF + k + 1, 0));
-            match client.post(&request(spans).encode_to_vec()) {
-                Ok(200) => self.serials.lock().unwrap().push(serial),
-                Ok(_) => {}
-                Err(_) => return,
-            }
-            pair = if pair == serial + 1 { pair } else { 0 };
-            thread::sleep(Duration::from_millis(4));
-        }
-    }
-}
-
-/// What the backend got: how often each span, and how many in all.
-fn arrived(sink: &Sink) -> (HashMap<u64, usize>, usize) {
-    let mut count = HashMap::new();
-    for seen in sink.spans() {
-        let id = u64::from_be_bytes(seen.span.span_id[..8].try_into().expect("eight bytes"));
-        *count.entry(id).or_insert(0) += 1;
-    }
-    let all = count.values().sum();
-    (count, all)
-}
 
 /// What an exporter may have under way when the process is killed, in spans: what the backend has
 /// and the journal does not know of.
@@ -321,16 +215,12 @@ fn kill_loop() {
         daemon.wait();
     }
     let daemon = Daemon::start(&yaml);
-    let serials = acked.serials.lock().unwrap().clone();
-    let owed: HashSet<u64> =
-        serials.iter().flat_map(|serial| (0..HALF).map(move |k| serial * HALF + k + 1)).collect();
-    let missing =
-        |count: &HashMap<u64, usize>| owed.iter().filter(|id| !count.contains_key(id)).count();
-    let _ = eventually(|| (missing(&arrived(&sink).0) == 0).then_some(()));
+    let owed = acked.owed();
+    let _ = eventually(|| (acked.missing(&arrived(&sink).0) == 0).then_some(()));
     let accounts = conserved_at_rest(&daemon);
     recovered += accounts["traces otlp_http"].recovered;
     let (count, all) = arrived(&sink);
-    let (lost, twice) = (missing(&count), all - count.len());
+    let (lost, twice) = (acked.missing(&count), all - count.len());
     println!(
         "{rounds} kills: {} spans acknowledged, {lost} lost, {all} delivered, {twice} twice \
          ({:.3} %), {recovered} recovered from the journal; listening after {slowest:?} at most",

@@ -184,7 +184,7 @@ impl Table {
     }
 
     /// Writes down what was released since the last time, for the next process. What cannot be
-    /// written is delivered again by that, and forgotten by this one.
+    /// written is tried again the next time, and delivered again if there is none.
     pub fn flush(&self) -> io::Result<()> {
         let (pending, newest) = {
             let mut state = self.state();
@@ -194,6 +194,15 @@ impl Table {
         if pending.is_empty() {
             return Ok(());
         }
+        self.write(newest, &pending).inspect_err(|_| {
+            let mut state = self.state();
+            let State { segments, pending: later, .. } = &mut *state;
+            // Of segments that are gone, nobody asks.
+            later.extend(pending.iter().filter(|one| segments.contains_key(&one.segment)));
+        })
+    }
+
+    fn write(&self, newest: u32, pending: &[Release]) -> io::Result<()> {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         if newest > ledger.number {
             *ledger = Ledger { number: newest, file: None, len: 0 };
@@ -203,7 +212,7 @@ impl Table {
             (ledger.file, ledger.len) = (Some(file), 0);
         }
         let Ledger { file: Some(file), len, .. } = &mut *ledger else { return Ok(()) };
-        let bytes = releases::encode(pending);
+        let bytes = releases::encode(pending.to_vec());
         let written = file.append(&bytes);
         match written {
             Ok(()) => *len += bytes.len() as u64,

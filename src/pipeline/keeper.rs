@@ -228,8 +228,9 @@ impl Keeper {
         let until = clock::now().plus(limits::JOURNAL_PAUSE);
         self.pending().failed = Some((until, why.clone()));
         self.turn_away(group, why);
-        // It must be written down soon that these are not owed.
+        // It must be written down soon that these are not owed, and the segment is at its end.
         self.released.notify_one();
+        self.written.notify_one();
     }
 
     /// Hands on what is on disk, oldest first, until nothing is to be handed on any more.

@@ -9,6 +9,7 @@ pub mod conservation;
 pub mod daemon;
 pub mod sink;
 pub mod spans;
+pub mod storage;
 pub mod tls;
 
 use std::time::{Duration, Instant};
