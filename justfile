@@ -20,6 +20,10 @@ fmt:
 bench *filter:
     cargo bench {{ filter }}
 
+# Measure the journal's segments beside fjall on the disk of a folder
+engines folder="target":
+    cargo run --release --manifest-path benches/engines/Cargo.toml --target-dir target/engines -- {{ folder }}
+
 # Fuzz one target (names: ls fuzz/fuzz_targets); needs cargo-fuzz and a nightly compiler. libdeflate
 # defines the same tables in several of its files, which the sanitizer is told to let pass
 fuzz target minutes="1":

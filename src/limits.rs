@@ -182,8 +182,10 @@ pub const JOURNAL_RESIDENT_BYTES: usize = 8 << 20;
 /// [`RETRY_AFTER`], and what is tried creates a file.
 pub const JOURNAL_PAUSE: Duration = Duration::from_millis(500);
 
-/// How often a journal removes what has left, and syncs what it says about it.
+/// How often a journal removes what has left, and after how many of these it syncs what it says
+/// about it: after a power cut, what left within that time is delivered again.
 pub const JOURNAL_TICK: Duration = Duration::from_millis(250);
+pub const JOURNAL_SYNC_TICKS: u32 = 4;
 
 /// Bytes of one segment of a journal: what a removal gives back at once. The least keeps a small
 /// journal from being all files, the most keeps a search behind damage short.
@@ -203,7 +205,8 @@ pub const JOURNAL_READ_BYTES: usize = 1 << 20;
 pub const JOURNAL_LEDGER_BYTES: usize = 64 << 20;
 
 /// How long requests wait to be written together, and the bytes at which they do not wait longer.
-/// A sync takes 1 to 5 ms on usual disks, so this costs no more than half of one.
+/// A sync takes 1 to 5 ms on usual disks, so this costs no more than half of one, and nothing once
+/// requests come while one is under way.
 pub const JOURNAL_WINDOW: Duration = Duration::from_millis(2);
 pub const JOURNAL_GROUP_BYTES: usize = 4 << 20;
 

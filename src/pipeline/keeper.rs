@@ -49,6 +49,8 @@ pub struct Keeper {
 struct Pending {
     batches: Vec<Batch>,
     bytes: usize,
+    /// When the first of them came.
+    since: Moment,
     closed: bool,
     /// Until when nothing is tried, and why.
     failed: Option<(Moment, String)>,
@@ -110,6 +112,9 @@ impl Keeper {
             let mut pending = self.pending();
             match self.refuses(&pending, size) {
                 None => {
+                    if pending.batches.is_empty() {
+                        pending.since = clock::now();
+                    }
                     pending.bytes += size;
                     pending.batches.push(batch);
                     let full = pending.bytes >= limits::JOURNAL_GROUP_BYTES;
@@ -202,7 +207,11 @@ impl Keeper {
                 self.came.notified().await;
             }
         };
-        let _ = tokio::time::timeout(limits::JOURNAL_WINDOW, full).await;
+        // What came while the group before was synced has waited already.
+        let waited = clock::now().since(self.pending().since);
+        if let Some(left) = limits::JOURNAL_WINDOW.checked_sub(waited).filter(|t| !t.is_zero()) {
+            let _ = tokio::time::timeout(left, full).await;
+        }
         let mut pending = self.pending();
         pending.bytes = 0;
         Some(std::mem::take(&mut pending.batches)).filter(|group| !group.is_empty())
@@ -328,20 +337,17 @@ impl Keeper {
 
     /// Writes down what was released, and removes what nobody is owed any more.
     pub async fn release(self: Arc<Self>) {
-        loop {
+        for ticks in 1u32.. {
             let tick = tokio::time::sleep(limits::JOURNAL_TICK);
             tokio::pin!(tick);
             loop {
                 tokio::select! {
-                    () = self.end.cancelled() => {
-                        self.tidy().await;
-                        return;
-                    }
+                    () = self.end.cancelled() => return self.tidy(true).await,
                     () = &mut tick => break,
                     () = self.released.notified() => self.flush(),
                 }
             }
-            self.tidy().await;
+            self.tidy(ticks.is_multiple_of(limits::JOURNAL_SYNC_TICKS)).await;
         }
     }
 
@@ -351,10 +357,16 @@ impl Keeper {
         }
     }
 
-    async fn tidy(&self) {
+    async fn tidy(&self, sync: bool) {
         self.flush();
         let table = self.table.clone();
-        let tidied = tokio::task::spawn_blocking(move || table.sync().and(table.clean())).await;
+        let tidy = move || {
+            if sync {
+                table.sync()?;
+            }
+            table.clean()
+        };
+        let tidied = tokio::task::spawn_blocking(tidy).await;
         if let Ok(Err(error)) = tidied {
             self.notes.not_released(&error);
         }
