@@ -282,7 +282,7 @@ impl Graph {
             let (log, reader) = hands.split();
             tasks.push(spawn(keeper.clone().write(log)));
             tasks.push(spawn(keeper.clone().feed(reader, next)));
-            self.keepers.push((keeper.clone(), spawn(keeper.clone().release())));
+            self.keepers.push((keeper.clone(), spawn(keeper.clone().tidy_up())));
             next = Next::Journal(keeper);
         }
         Ok((Arc::new(Entry { leading, limit, next, book }), tasks))

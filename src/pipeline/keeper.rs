@@ -2,7 +2,7 @@
 //! hands them on from there, and lets go of what has left.
 //!
 //! Three tasks: one writes (what comes while it syncs is its next group), one reads and hands on in
-//! the order of arrival, at the pace of what is behind it, and one writes down what was released.
+//! the order of arrival, at the pace of what is behind it, and one removes what has left.
 //! What stands on disk beyond [`limits::JOURNAL_RESIDENT_BYTES`] is not in memory.
 
 use super::book::Book;
@@ -35,7 +35,6 @@ pub struct Keeper {
     resident: Mutex<Resident<Batch>>,
     /// There is something to read.
     written: Notify,
-    released: Notify,
     /// Nothing is handed on any more.
     stop: CancellationToken,
     /// All has ended that will.
@@ -92,7 +91,6 @@ impl Keeper {
             came: Notify::new(),
             resident: Mutex::new(Resident::new(limits::JOURNAL_RESIDENT_BYTES)),
             written: Notify::new(),
-            released: Notify::new(),
             stop: CancellationToken::new(),
             end: CancellationToken::new(),
             book,
@@ -160,7 +158,7 @@ impl Keeper {
         self.stop.cancel();
     }
 
-    /// Ends the task that writes down what was released, when all is.
+    /// Ends the task that removes what has left, when all has that will.
     pub fn finish(&self) {
         self.end.cancel();
     }
@@ -237,8 +235,8 @@ impl Keeper {
         let until = clock::now().plus(limits::JOURNAL_PAUSE);
         self.pending().failed = Some((until, why.clone()));
         self.turn_away(group, why);
-        // It must be written down soon that these are not owed, and the segment is at its end.
-        self.released.notify_one();
+        // That these are not owed is written down, and the segment is at its end.
+        self.flush();
         self.written.notify_one();
     }
 
@@ -332,20 +330,17 @@ impl Keeper {
         if left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.table.done(id);
         }
-        self.released.notify_one();
+        // At once, and not by a task: until it is written down, a kill makes it a duplicate. It is
+        // one write of a few bytes to memory of the kernel.
+        self.flush();
     }
 
-    /// Writes down what was released, and removes what nobody is owed any more.
-    pub async fn release(self: Arc<Self>) {
+    /// Removes what nobody is owed any more, and syncs what is written down about it.
+    pub async fn tidy_up(self: Arc<Self>) {
         for ticks in 1u32.. {
-            let tick = tokio::time::sleep(limits::JOURNAL_TICK);
-            tokio::pin!(tick);
-            loop {
-                tokio::select! {
-                    () = self.end.cancelled() => return self.tidy(true).await,
-                    () = &mut tick => break,
-                    () = self.released.notified() => self.flush(),
-                }
+            tokio::select! {
+                () = self.end.cancelled() => return self.tidy(true).await,
+                () = tokio::time::sleep(limits::JOURNAL_TICK) => {}
             }
             self.tidy(ticks.is_multiple_of(limits::JOURNAL_SYNC_TICKS)).await;
         }
