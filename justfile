@@ -45,6 +45,10 @@ kill rounds="200":
 powercut cuts="20":
     SPANLOOM_POWER_CUTS={{ cuts }} cargo test --release --test disk power_cut -- --nocapture
 
+# Hold the OTLP checklist against an endpoint and print it as a table; against spanloom without URLs
+conformance http="" grpc="":
+    CONFORMANCE_HTTP={{ http }} CONFORMANCE_GRPC={{ grpc }} cargo test --test conformance -- --nocapture
+
 # Start Phoenix as a real backend; installs it below target/backend at first
 backend:
     tests/backend/phoenix
@@ -66,3 +70,7 @@ deploy:
 measure harness peers="peers.json":
     cargo build --release
     cd {{ harness }} && ./measure.py {{ peers }}
+
+# Run the fault matrix with the rows that take minutes
+faults:
+    cargo test --test faults -- --include-ignored

@@ -2,6 +2,7 @@
 
 use crate::account::{self, Charge};
 use crate::limits;
+use crate::metadata::Metadata;
 use crate::moment::Moment;
 use crate::otlp::check::{Bounds, Malformed, check};
 use crate::otlp::edit::Edits;
@@ -83,6 +84,8 @@ pub struct Batch {
     pub receipts: Receipts,
     /// Who counts how it ends, once it has left its pipeline.
     pub tally: Option<Arc<dyn Tally>>,
+    /// What its request said of itself, until its pipelines begin.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 impl Batch {
@@ -104,7 +107,8 @@ impl Batch {
             bytes = Bytes::from(merge(signal.message(), &bytes));
         }
         let (items, receipts) = (tally.items, Receipts::none());
-        Ok(Batch { signal, bytes, items, charge: None, arrived, receipts, tally: None })
+        let (charge, metadata) = (None, None);
+        Ok(Batch { signal, bytes, items, charge, arrived, receipts, tally: None, metadata })
     }
 
     pub fn signal(&self) -> Signal {

@@ -2,9 +2,11 @@
 
 use super::book::Book;
 use super::catalog::kind_of;
+use super::chain::Chain;
 use super::entry::{Entry, Fork, Next};
 use super::exits::{Exit, Exits, Junction};
 use super::keeper::{Hands, Keeper, Of};
+use super::shards::{self, Shards, spawn};
 use super::stages::{Stage, Stages};
 use super::storage::Storages;
 use crate::account::Account;
@@ -12,10 +14,13 @@ use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
+use crate::processors::Built;
+use crate::processors::places::Places;
+use crate::sockets::Sockets;
 use crate::telemetry::Registry;
 use crate::{connectors, exporters, limits, machine, processors, receivers};
-use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +39,8 @@ pub struct Graph {
     account: Account,
     /// Bytes of memory that the process may use.
     memory: u64,
+    /// What processors have together.
+    places: Places,
 }
 
 /// A running pipeline.
@@ -42,7 +49,7 @@ struct Running {
     /// Pipelines between it and the exporters, itself included.
     height: usize,
     entry: Arc<Entry>,
-    /// Those of its journal, and one if any processor holds state.
+    /// Those of its journal, and one for each shard, if any processor holds state.
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -50,7 +57,11 @@ impl Graph {
     /// Builds and starts everything that the pipelines of `document` use: exporters first,
     /// receivers last, so that nothing arrives before it can be handled. All errors at once, each
     /// a sentence that begins with the component's id; nothing keeps running then.
-    pub async fn start(document: &Document, registry: &Registry) -> Result<Graph, Vec<String>> {
+    pub async fn start(
+        document: &Document,
+        registry: &Registry,
+        sockets: &Sockets,
+    ) -> Result<Graph, Vec<String>> {
         let mut errors = vec![];
         let mut graph = Graph {
             receivers: vec![],
@@ -62,6 +73,7 @@ impl Graph {
             stop_waiting: CancellationToken::new(),
             account: Account::default(),
             memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
+            places: Places::default(),
         };
         watch_memory(registry, graph.account.clone());
         let deliveries = graph.start_exporters(document, registry, &mut errors);
@@ -70,7 +82,7 @@ impl Graph {
             // Receivers are started to hear what is wrong with them too, and end at once.
             graph.stop_receiving.cancel();
         }
-        graph.start_receivers(document, registry, &mut errors).await;
+        graph.start_receivers(document, registry, sockets, &mut errors).await;
         if errors.is_empty() {
             return Ok(graph);
         }
@@ -83,7 +95,7 @@ impl Graph {
         self.receivers.iter().flat_map(|receiver| receiver.listeners.iter().copied())
     }
 
-    /// Whether a pipeline's task has ended, which before draining means that it panicked.
+    /// Whether a task of a pipeline has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
         let tasks = self.pipelines.iter().flat_map(|stage| &stage.tasks);
         let of_journals = self.keepers.iter().map(|(_, task)| task);
@@ -110,7 +122,7 @@ impl Graph {
                 }
             }
         };
-        // What a pipeline's task still holds waits for room in the queues, but not for ever.
+        // What pipelines still hold waits for room in the queues, but not for ever.
         let patience = async {
             tokio::time::sleep(limits::DRAIN_TIME).await;
             self.stop_waiting.cancel();
@@ -253,29 +265,34 @@ impl Graph {
         registry: &Registry,
     ) -> Result<(Arc<Entry>, Vec<JoinHandle<()>>), String> {
         let exporters: Vec<&str> = pipeline.exporters.iter().map(ComponentId::as_str).collect();
+        let signal = signal(pipeline).ok_or("it has no signal")?;
         let book = Book::new(pipeline.id.as_str(), &exporters, registry);
-        let stages = self.stages(document, pipeline, registry);
+        let shards = self.stages(document, pipeline, signal, registry);
         let kept = self.open_journal(document, pipeline, &exporters, &book, registry)?;
         if kept.is_some()
-            && let Some(late) = stages.takes_out_late()
+            && let Some(late) = shards.first().and_then(Stages::takes_out_late)
         {
             return Err(format!(
                 "{late} stands behind a processor that holds state, so what it takes out would \
                  rest in the journal; list it before"
             ));
         }
-        let limit = stages.limit();
-        let (leading, mut chain) = stages.arrange(kept.is_some());
+        let limit = shards.first().and_then(Stages::limit);
+        let doors = shards.first().map(Stages::doors).unwrap_or_default();
         let journal = kept.as_ref().map(|(keeper, _)| keeper.number());
+        let arrange = |stages: Stages| stages.arrange(journal.is_some(), &book);
+        let (leading, chains): (Vec<_>, Vec<_>) = shards.into_iter().map(arrange).unzip();
+        // Those that lead hold no state and are the same in all shards.
+        let leading = leading.into_iter().next().unwrap_or_default();
         let exits = Exits { exits, book: book.clone(), journal };
-        let mut tasks = vec![];
-        let mut next = match chain.is_empty() {
-            true => Next::Exits(exits),
+        let (mut next, mut tasks) = match chains.iter().all(Chain::is_empty) {
+            true => (Next::Exits(exits), vec![]),
             false => {
-                chain.book = Some(book.clone());
-                let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
-                tasks.push(spawn(chain.run(input, exits)));
-                Next::Chain(Mutex::new(Some(sender)))
+                let name = "spanloom_pipeline_unparted_requests";
+                let help = "requests that went to one shard whole, for what parts would repeat";
+                let unparted = registry.counter(name, help, &[("pipeline", pipeline.id.as_str())]);
+                let (shards, tasks) = Shards::start(signal, chains, &exits, unparted);
+                (Next::Shards(shards), tasks)
             }
         };
         if let Some((keeper, hands)) = kept {
@@ -285,7 +302,7 @@ impl Graph {
             self.keepers.push((keeper.clone(), spawn(keeper.clone().tidy_up())));
             next = Next::Journal(keeper);
         }
-        Ok((Arc::new(Entry { leading, limit, next, book }), tasks))
+        Ok((Arc::new(Entry { doors, leading, limit, next, book }), tasks))
     }
 
     /// The journal of `pipeline`, if one of its exporters has storage.
@@ -304,32 +321,60 @@ impl Graph {
         Keeper::open(of, &folder, limit, patience, book.clone(), registry).map(Some)
     }
 
-    /// The processors of `pipeline`.
-    fn stages(&self, document: &Document, pipeline: &Pipeline, registry: &Registry) -> Stages {
-        let mut stages = Stages::default();
+    /// The processors of `pipeline`, for each of its shards.
+    fn stages(
+        &self,
+        document: &Document,
+        pipeline: &Pipeline,
+        signal: Signal,
+        registry: &Registry,
+    ) -> Vec<Stages> {
+        let workers = Handle::current().metrics().num_workers();
+        let shards = shards::count(document, pipeline, workers);
+        let mut all: Vec<Stages> = (0..shards).map(|_| Stages::default()).collect();
+        let (origin, mut before) = (origin(document, pipeline), String::new());
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
-            let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
-            let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
-            let (account, memory) = (self.account.clone(), self.memory);
-            let setup = processors::Setup::new(id, pipeline, signal, registry);
-            let setup = processors::Setup { account, memory, ..setup };
+            let Some(kind) = kind else { continue };
+            let (id, name) = (configured.id.as_str(), kind.component.name);
+            let setup = processors::Setup::new(id, pipeline.id.as_str(), signal, registry);
+            let setup = processors::Setup {
+                account: self.account.clone(),
+                memory: self.memory,
+                shards,
+                places: self.places.clone(),
+                origin: &origin,
+                before: &before,
+                ..setup
+            };
             let labels = [("processor", id), ("otel_signal", signal.name())];
             let incoming = "otelcol_processor_incoming_items";
             let outgoing = "otelcol_processor_outgoing_items";
             let incoming = registry.counter(incoming, "items that came in", &labels);
             let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-            let processor = (kind.build)(&configured.section, &setup);
-            let name = kind.component.name;
-            stages.push(Stage { id: id.to_owned(), name, incoming, outgoing, processor });
+            let mut built = vec![(kind.build)(&configured.section, &setup)];
+            while built.len() < shards {
+                built.push(match built.first() {
+                    Some(Built::Stateless(shared)) => Built::Stateless(shared.clone()),
+                    _ => (kind.build)(&configured.section, &setup),
+                });
+            }
+            for (stages, processor) in all.iter_mut().zip(built) {
+                let (incoming, outgoing) = (incoming.clone(), outgoing.clone());
+                stages.push(Stage { id: id.to_owned(), name, incoming, outgoing, processor });
+            }
+            if !HOLDING.contains(&name) {
+                before = before + id + "\n";
+            }
         }
-        stages
+        all
     }
 
     async fn start_receivers(
         &mut self,
         document: &Document,
         registry: &Registry,
+        sockets: &Sockets,
         errors: &mut Vec<String>,
     ) {
         let intake = Intake::new(limits::INFLIGHT_BYTES, self.account.clone());
@@ -341,6 +386,7 @@ impl Graph {
                 id: configured.id.as_str().to_owned(),
                 registry: registry.clone(),
                 intake: intake.leading_to(consumers),
+                sockets: sockets.clone(),
                 stop: self.stop_receiving.clone(),
             };
             match (kind.start)(&configured.section, setup).await {
@@ -368,6 +414,21 @@ impl Graph {
             _ => Some(Arc::new(Fork(entries))),
         }
     }
+}
+
+/// Processors that neither change nor drop anything: it is the same behind them.
+const HOLDING: &[&str] = &["trace_window", "batch", "memory_limiter"];
+
+/// Where the telemetry of `pipeline` comes from: its receivers, or itself if one is a connector,
+/// in front of which anything may have happened.
+fn origin(document: &Document, pipeline: &Pipeline) -> String {
+    let is_connector = |id: &ComponentId| document.connectors.iter().any(|c| c.id == *id);
+    if pipeline.receivers.iter().any(is_connector) {
+        return format!("pipeline {}", pipeline.id);
+    }
+    let mut receivers: Vec<&str> = pipeline.receivers.iter().map(ComponentId::as_str).collect();
+    receivers.sort_unstable();
+    receivers.join(" ")
 }
 
 /// The pipelines of `signal` that begin with one of the connectors `ids`.
@@ -412,9 +473,4 @@ fn processor<'a>(document: &'a Document, id: &ComponentId) -> Option<&'a Configu
 
 fn signal(pipeline: &Pipeline) -> Option<Signal> {
     Signal::ALL.into_iter().find(|signal| signal.name() == pipeline.signal)
-}
-
-#[allow(clippy::disallowed_methods, reason = "a pipeline owns its tasks and waits for them")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(task)
 }

@@ -22,14 +22,17 @@ pub struct Link<P: ?Sized> {
 }
 
 /// The processors from the first stateful one on.
-#[derive(Default)]
 pub struct Chain {
     links: Vec<Link<dyn Stateful>>,
     /// Who hears of what is dropped.
-    pub book: Option<Arc<Book>>,
+    book: Arc<Book>,
 }
 
 impl Chain {
+    pub fn new(book: Arc<Book>) -> Chain {
+        Chain { links: vec![], book }
+    }
+
     pub fn push(&mut self, link: Link<dyn Stateful>) {
         self.links.push(link);
     }
@@ -45,7 +48,7 @@ impl Chain {
 
     /// Runs `batch` through the processors from the one at `first` on; `done` gets what leaves
     /// the last.
-    fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
+    pub fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
         let Some(link) = self.links.get_mut(first) else {
             done.push(batch);
             return;
@@ -68,10 +71,10 @@ impl Chain {
         done: &mut Vec<Batch>,
     ) {
         let batches = out.take();
-        if let (Some(link), Some(book)) = (self.links.get(from), &self.book) {
+        if let Some(link) = self.links.get(from) {
             let left: usize = batches.iter().map(Batch::items).sum();
             let gone = before.saturating_sub(left + link.processor.held());
-            book.dropped(&link.id, gone);
+            self.book.dropped(&link.id, gone);
         }
         for batch in batches {
             if let Some(link) = self.links.get(from) {
@@ -98,7 +101,7 @@ impl Chain {
     }
 
     /// In order, so that what one hands over still passes those behind it.
-    fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
+    pub fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
         for k in 0..self.links.len() {
             let Some(link) = self.links.get_mut(k) else { return };
             let mut out = Out::default();
@@ -206,7 +209,7 @@ mod tests {
             outgoing: counter(&format!("{name}_out")),
             processor,
         };
-        let mut chain = Chain::default();
+        let mut chain = Chain::new(Book::new("traces", &[], &registry));
         chain.push(link("holder", Box::<Holder>::default()));
         chain.push(link("follower", Box::new(Follower(Arc::new(Pass)))));
         (chain, counter("follower_out"))

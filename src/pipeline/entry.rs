@@ -3,17 +3,16 @@
 use super::book::Book;
 use super::exits::Exits;
 use super::keeper::Keeper;
+use super::shards::Shards;
 use crate::account::Limit;
 use crate::batch::Batch;
 use crate::clock;
 use crate::intake::Consumer;
 use crate::processors::{Out, Stateless};
 use crate::telemetry::Counter;
-use crate::verdict::Verdict;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
 /// A leading processor and what goes through it.
 pub struct Leading {
@@ -25,6 +24,8 @@ pub struct Leading {
 
 /// A running pipeline, as receivers see it.
 pub struct Entry {
+    /// What reads the metadata of requests; it goes no further.
+    pub doors: Vec<Arc<dyn Stateless>>,
     pub leading: Vec<Leading>,
     /// The strictest limit on memory among the processors.
     pub limit: Option<Limit>,
@@ -36,8 +37,8 @@ pub struct Entry {
 pub enum Next {
     /// Nothing holds state.
     Exits(Exits),
-    /// The task that owns the rest. `None` once the pipeline is closed.
-    Chain(Mutex<Option<mpsc::Sender<Batch>>>),
+    /// The tasks that own the rest.
+    Shards(Shards),
     /// The journal, which hands on to one of the others.
     Journal(Arc<Keeper>),
 }
@@ -48,37 +49,23 @@ impl Next {
         match self {
             Next::Exits(exits) => exits.offer(batch).await,
             Next::Journal(keeper) => keeper.take(batch),
-            Next::Chain(sender) => {
-                let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let refused = match sender {
-                    Some(sender) => sender.send(batch).await.err().map(|refused| refused.0),
-                    None => Some(batch),
-                };
-                if let Some(batch) = refused {
-                    if !batch.receipts.in_journal() {
-                        book.dropped("turned_away", batch.items());
-                    }
-                    batch.settle(&Verdict::busy("the daemon is shutting down"));
-                }
-            }
+            Next::Shards(shards) => shards.hand_on(batch, book).await,
         }
     }
 }
 
 impl Entry {
-    /// Takes no more batches; the task behind finishes what it has.
+    /// Takes no more batches; the tasks behind finish what they have.
     pub fn close(&self) {
         match &self.next {
-            Next::Chain(sender) => {
-                sender.lock().unwrap_or_else(PoisonError::into_inner).take();
-            }
+            Next::Shards(shards) => shards.close(),
             Next::Journal(keeper) => keeper.close(),
             Next::Exits(_) => {}
         }
     }
 
     fn lead(&self, batch: Batch) -> Vec<Batch> {
-        let mut batches = vec![batch];
+        let mut batches = self.open(batch);
         if self.leading.is_empty() {
             return batches;
         }
@@ -95,6 +82,20 @@ impl Entry {
             link.incoming.add(incoming);
             link.outgoing.add(outgoing);
             self.book.dropped(&link.id, incoming.saturating_sub(outgoing));
+        }
+        batches
+    }
+
+    /// Lets the doors read the metadata of `batch`, which goes no further.
+    fn open(&self, batch: Batch) -> Vec<Batch> {
+        let mut batches = vec![batch];
+        if batches.iter().any(|batch| batch.metadata.is_some()) {
+            for door in &self.doors {
+                let mut out = Out::default();
+                batches.drain(..).for_each(|batch| door.process(batch, clock::now(), &mut out));
+                batches = out.take();
+            }
+            batches.iter_mut().for_each(|batch| batch.metadata = None);
         }
         batches
     }

@@ -7,12 +7,14 @@
 //! then it joins them, for one walk on one task is cheaper than two on two. Before a journal it
 //! leads in any case: what it takes out must not rest on disk.
 
+use super::book::Book;
 use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;
 use crate::account::Limit;
 use crate::processors::inspect::{Inspector, Row};
-use crate::processors::{Built, Stateful};
+use crate::processors::{Built, Stateful, Stateless};
 use crate::telemetry::Counter;
+use std::sync::Arc;
 
 /// One processor, built, and what goes through it.
 pub struct Stage {
@@ -48,9 +50,18 @@ impl Stages {
         late.filter(|stage| stage.name == "sensitive").map(|stage| stage.id.as_str()).next()
     }
 
+    /// What their inspectors want to run before all others.
+    pub fn doors(&self) -> Vec<Arc<dyn Stateless>> {
+        let doors = self.0.iter().filter_map(|stage| match &stage.processor {
+            Built::Inspector(inspector) => inspector.door(),
+            Built::Stateless(_) | Built::Stateful(_) => None,
+        });
+        doors.collect()
+    }
+
     /// What leads, and what runs behind it on the pipeline's own task.
-    pub fn arrange(self, journal: bool) -> (Vec<Leading>, Chain) {
-        let (mut leading, mut chain) = (vec![], Chain::default());
+    pub fn arrange(self, journal: bool, book: &Arc<Book>) -> (Vec<Leading>, Chain) {
+        let (mut leading, mut chain) = (vec![], Chain::new(book.clone()));
         for row in rows(self.0, journal) {
             let stateless = row.iter().all(|stage| matches!(stage.processor, Built::Stateless(_)));
             if stateless && chain.is_empty() {
@@ -150,7 +161,7 @@ mod tests {
             let (incoming, outgoing) = (counter("in"), counter("out"));
             stages.push(Stage { id: (*id).to_owned(), name, incoming, outgoing, processor });
         }
-        let (leading, chain) = stages.arrange(journal);
+        let (leading, chain) = stages.arrange(journal, &Book::new("traces", &[], &registry));
         (leading.len(), chain.len())
     }
 

@@ -9,11 +9,14 @@ use crate::otlp::fields::any_value;
 use crate::otlp::view::{self, AnyValue, Attribute};
 use crate::otlp::wire::{Field, put_varint_field};
 use crate::otlp::write::put_text_value;
+use crate::processors::Setup;
 use crate::processors::names::{Names, Pattern};
+use crate::processors::places::Striped;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where values come from, in the order of the configuration.
@@ -25,13 +28,16 @@ pub enum Source {
     Baggage,
     /// Attributes of the resource, for items that have no value otherwise.
     Resource,
+    /// Of these only what headers of its request brought there; see [`super::door`].
+    Metadata,
 }
 
 impl Source {
-    pub const NAMES: [(&str, Source); 3] = [
+    pub const NAMES: [(&str, Source); 4] = [
         ("attributes", Source::Attributes),
         ("baggage", Source::Baggage),
         ("resource", Source::Resource),
+        ("metadata", Source::Metadata),
     ];
 
     pub fn named(name: &str) -> Option<Source> {
@@ -40,7 +46,7 @@ impl Source {
 }
 
 /// Attributes that hold baggage as it was sent.
-const CAPTURED: &[&str] = &[
+pub const CAPTURED: &[&str] = &[
     "baggage",
     "http.request.header.baggage",
     "rpc.request.metadata.baggage",
@@ -49,11 +55,11 @@ const CAPTURED: &[&str] = &[
 ];
 
 /// What stands before any key when baggage processors and frameworks write it.
-const PREFIXES: &[&str] =
+pub const PREFIXES: &[&str] =
     &["", "baggage.", "traceloop.association.properties.", "ai.telemetry.metadata."];
 
 /// What frameworks call a key. Langfuse's names with `_` are baggage keys too.
-const DIALECTS: &[(&str, &[&str])] = &[
+pub const DIALECTS: &[(&str, &[&str])] = &[
     (
         "user.id",
         &[
@@ -109,22 +115,19 @@ pub struct Reader {
     sources: Vec<Source>,
     pub roles: Names<Role>,
     /// The number of a baggage key.
-    keys: Names<u8>,
+    pub keys: Arc<Names<u8>>,
     /// Names of the attributes, by number.
-    targets: Vec<String>,
-    /// The number of the items' field with attributes.
-    field: u32,
+    pub targets: Arc<Vec<String>>,
     max_value_bytes: usize,
     plus_as_space: bool,
-    distinct: Distinct,
+    distinct: Arc<Distinct>,
     pub refused: Refused,
     /// A value on its way.
     value: Vec<u8>,
 }
 
 impl Reader {
-    /// A reader for items whose attributes stand in field `field`.
-    pub fn new(section: &Section, field: u32) -> Reader {
+    pub fn new(section: &Section, setup: &Setup<'_>) -> Reader {
         let mut targets: Vec<String> = vec![];
         let mut numbered: Vec<(u8, &str)> = vec![];
         for key in section.list("keys").iter().take(limits::BAGGAGE_KEYS) {
@@ -156,12 +159,11 @@ impl Reader {
                 .filter_map(|name| Source::named(name))
                 .collect(),
             roles: Names::new(roles),
-            keys: Names::new(keys),
-            targets,
-            field,
+            keys: Arc::new(Names::new(keys)),
+            targets: Arc::new(targets),
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
-            distinct: Distinct::new(section.count("limit_values"), section.duration("ttl")),
+            distinct: setup.shared(|| Distinct::new(section, setup)),
             refused: Refused::default(),
             value: vec![],
         }
@@ -169,7 +171,11 @@ impl Reader {
 
     /// Whether resources are looked at.
     pub fn reads_resources(&self) -> bool {
-        self.sources.contains(&Source::Resource)
+        self.reads(Source::Resource) || self.reads(Source::Metadata)
+    }
+
+    pub fn reads(&self, source: Source) -> bool {
+        self.sources.contains(&source)
     }
 
     /// Time has come to `now`.
@@ -184,7 +190,7 @@ impl Reader {
             match self.sources.get(n) {
                 Some(Source::Attributes) => self.attributes(carried, &mut values),
                 Some(Source::Baggage) => self.captured(carried, &mut values),
-                Some(Source::Resource) | None => {}
+                Some(Source::Resource | Source::Metadata) | None => {}
             }
         }
         values
@@ -193,7 +199,9 @@ impl Reader {
     /// The values in the attributes of a resource.
     pub fn resource<'a>(&mut self, fields: impl Iterator<Item = Field<'a>>) -> Values {
         let role = |field: Field<'a>| Some((self.roles.find(view::key(&field))?, field));
-        let carried: Carried<'a> = fields.filter_map(role).collect();
+        let all = self.reads(Source::Resource);
+        let reads = |(role, _): &(Role, Field<'a>)| all || matches!(role, Role::Target(_));
+        let carried: Carried<'a> = fields.filter_map(role).filter(reads).collect();
         let mut values = Values::default();
         self.attributes(&carried, &mut values);
         values
@@ -260,6 +268,10 @@ impl Reader {
                 self.refused.too_long += 1;
                 return;
             }
+            AnyValue::Text(text) if text.iter().any(u8::is_ascii_control) => {
+                self.refused.members.malformed += 1;
+                return;
+            }
             AnyValue::Text(text) if !text.is_empty() => put_text_value(&mut self.value, text),
             AnyValue::Int(n) => put_varint_field(&mut self.value, any_value::INT, n as u64),
             _ => return,
@@ -269,7 +281,7 @@ impl Reader {
             return;
         }
         let name = self.targets.get(usize::from(number)).map_or("", String::as_str);
-        values.offer(number, self.field, name.as_bytes(), &self.value);
+        values.offer(number, name.as_bytes(), &self.value);
     }
 }
 
@@ -283,10 +295,18 @@ fn value(field: Field<'_>) -> AnyValue<'_> {
     Attribute::of(field).map_or(AnyValue::Empty, |attribute| attribute.value)
 }
 
-/// How many different values there were lately: a guard against identifiers that are none.
+/// Values from which on the guard is cut into stripes: of so many each gets about as many.
+const STRIPED_VALUES: usize = 1 << 16;
+
+/// How many different values there were lately: a guard against identifiers that are none. One for
+/// all shards, since the same value may come with any trace.
 struct Distinct {
-    seen: HashSet<u64, RandomState>,
+    stripes: Striped<Seen>,
     hasher: RandomState,
+}
+
+struct Seen {
+    hashes: HashSet<u64, RandomState>,
     limit: usize,
     /// Time after which it starts anew.
     ttl: Duration,
@@ -294,24 +314,30 @@ struct Distinct {
 }
 
 impl Distinct {
-    fn new(limit: usize, ttl: Duration) -> Distinct {
-        let (seen, hasher) = (HashSet::default(), RandomState::default());
-        Distinct { seen, hasher, limit, ttl, since: Duration::ZERO }
+    fn new(section: &Section, setup: &Setup<'_>) -> Distinct {
+        let (limit, ttl) = (section.count("limit_values"), section.duration("ttl"));
+        let stripes = if limit < STRIPED_VALUES { 1 } else { setup.shards };
+        let limit = limit.div_ceil(stripes.max(1));
+        let seen = || Seen { hashes: HashSet::default(), limit, ttl, since: Duration::ZERO };
+        Distinct { stripes: Striped::new(stripes, seen), hasher: RandomState::default() }
     }
 
-    fn begin(&mut self, now: Moment) {
-        if now.monotonic.saturating_sub(self.since) >= self.ttl {
-            self.seen = HashSet::default();
-            self.since = now.monotonic;
-        }
+    fn begin(&self, now: Moment) {
+        self.stripes.each(|seen| {
+            if now.monotonic.saturating_sub(seen.since) >= seen.ttl {
+                seen.hashes = HashSet::default();
+                seen.since = now.monotonic;
+            }
+        });
     }
 
-    fn admits(&mut self, number: u8, value: &[u8]) -> bool {
+    fn admits(&self, number: u8, value: &[u8]) -> bool {
         let hash = self.hasher.hash_one((number, value));
-        if self.seen.len() < self.limit {
-            self.seen.insert(hash);
+        let mut seen = self.stripes.lock(u128::from(hash));
+        if seen.hashes.len() < seen.limit {
+            seen.hashes.insert(hash);
             return true;
         }
-        self.seen.contains(&hash)
+        seen.hashes.contains(&hash)
     }
 }
