@@ -1,8 +1,8 @@
 //! Which attributes of an item inspectors are shown: those of their keys, and of the others what
 //! they do not let pass.
 //!
-//! What has none of the keys and passes, in whatever item it stands, is remembered whole, so that
-//! what comes again is compared and not looked at; of numbers only the key is.
+//! What has one of the keys, and what has none and passes, is remembered whole, in whatever item it
+//! stands, so that what comes again is compared and not looked at; of numbers only the key is.
 
 use super::inspect::Inspector;
 use super::names::Names;
@@ -27,37 +27,57 @@ pub struct Sieve {
     /// The keys of all inspectors: most attributes have none of them.
     keys: Arc<Names<()>>,
     /// Whether every attribute is looked at.
-    pub all: bool,
-    /// Those that passed lately.
-    passed: Repeats,
+    all: bool,
+    /// Whether none is but those of the keys.
+    keys_only: bool,
+    /// Those that came lately, marked if they are listed; but for those that are looked at.
+    known: Repeats,
 }
 
 impl Sieve {
     pub fn new(keys: Arc<Names<()>>) -> Sieve {
-        Sieve { keys, all: false, passed: Repeats::default() }
+        Sieve { keys, all: false, keys_only: false, known: Repeats::default() }
     }
 
-    /// What becomes of `attribute`, which these inspectors are asked about.
-    #[inline]
-    pub fn place<'i>(
-        &mut self,
-        attribute: &Field<'_>,
-        inspectors: &[Box<dyn Inspector + 'i>],
-    ) -> Place {
-        let bytes = attribute.bytes();
-        let entry = key_of_number(bytes).unwrap_or(bytes);
-        if !self.all && self.passed.has(entry) {
-            return Place::Passed;
-        }
-        if self.keys.find(view::key(attribute)).is_some() {
-            return Place::Listed;
-        }
-        if self.all || !inspectors.iter().all(|inspector| inspector.passes(attribute)) {
-            return Place::Rest;
-        }
-        self.passed.offer(entry);
-        Place::Passed
+    /// Asks the inspectors what they look at in what follows.
+    pub fn ask<'i>(&mut self, inspectors: &[Box<dyn Inspector + 'i>]) {
+        self.all = inspectors.iter().any(|inspector| inspector.all());
+        self.keys_only =
+            !self.all && inspectors.iter().all(|inspector| inspector.others().is_none());
     }
+
+    /// What becomes of `attribute` as far as it is remembered.
+    #[inline(always)]
+    pub fn known(&mut self, attribute: &[u8]) -> Option<Place> {
+        let listed = match (self.all, self.keys_only) {
+            (true, _) => None,
+            (false, false) => self.known.mark(entry(attribute)),
+            // Most keys are ruled out by their beginning, which is quicker than to remember them.
+            (false, true) => Some(self.keys.find(view::key_in(attribute)).is_some()),
+        };
+        listed.map(|listed| if listed { Place::Listed } else { Place::Passed })
+    }
+
+    /// What becomes of the attribute in `field`, of which these inspectors are asked.
+    pub fn look<'i>(&mut self, field: &Field<'_>, inspectors: &[Box<dyn Inspector + 'i>]) -> Place {
+        let others = || inspectors.iter().filter_map(|inspector| inspector.others());
+        let passes = || others().all(|others| others.pass(field));
+        let place = match self.keys.find(view::key(field)) {
+            Some(()) => Place::Listed,
+            None if self.all || !passes() => return Place::Rest,
+            None => Place::Passed,
+        };
+        if !self.all {
+            self.known.offer(entry(field.bytes()), place == Place::Listed);
+        }
+        place
+    }
+}
+
+/// What is remembered of `attribute`.
+#[inline]
+fn entry(attribute: &[u8]) -> &[u8] {
+    key_of_number(attribute).unwrap_or(attribute)
 }
 
 /// The key, as encoded, of an attribute that holds a number.
