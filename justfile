@@ -27,7 +27,9 @@ engines folder="target":
 # Fuzz one target (names: ls fuzz/fuzz_targets); needs cargo-fuzz and a nightly compiler. libdeflate
 # defines the same tables in several of its files, which the sanitizer is told to let pass
 fuzz target minutes="1":
-    ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
+    mkdir -p fuzz/corpus/{{ target }} fuzz/seeds/{{ target }}
+    ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} \
+        fuzz/seeds/{{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
 
 # Crash the journal on a simulated disk: just crash 100000
 crash seeds="100000":
@@ -74,3 +76,7 @@ measure harness peers="peers.json":
 # Run the fault matrix with the rows that take minutes
 faults:
     cargo test --test faults -- --include-ignored
+
+# Measure what a load ten times beyond capacity does to memory, goodput and quiet clients
+overload:
+    cargo test --release --test overload -- --ignored --nocapture

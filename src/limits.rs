@@ -55,8 +55,9 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(1);
 pub const WAITING_OF_ONE: usize = 8;
 
 /// Bytes of requests that are handed over to a pipeline at once. It takes them in the order of
-/// their coming, so they are few; all others wait in turns, by connection.
-pub const HANDOVER_BYTES: usize = 4 << 20;
+/// their coming, so they are few, no more than one request to a backend; all others wait in turns,
+/// by connection. The least that one counts for makes them 64 at most.
+pub const HANDOVER_BYTES: usize = 1 << 20;
 
 /// What a refused client is told to wait. SDKs drop the data if it is longer than what is left of
 /// their 10 s.
