@@ -27,6 +27,7 @@
 
 mod head;
 mod seen;
+pub mod tags;
 
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
