@@ -5,6 +5,7 @@ pub mod otlp;
 pub mod limits;
 pub mod moment;
 pub mod spelling;
+pub mod turns;
 pub mod verdict;
 
 pub mod account;

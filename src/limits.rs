@@ -46,6 +46,18 @@ pub const ROUNDED_SHARE: usize = 8;
 /// after about 10 s, and some never retry, so a short wait loses less than a fast refusal.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a request waits for room below a memory limit before the client is told to come back.
+/// Long enough for a busy backend to take what is before it, short since what waits takes memory.
+pub const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
+/// Requests of one connection that wait for room below a memory limit; those of all connections
+/// are [`LIMITED_CONNECTIONS`]. Each may have a window of unread bytes.
+pub const WAITING_OF_ONE: usize = 8;
+
+/// Bytes of requests that are handed over to a pipeline at once. It takes them in the order of
+/// their coming, so they are few; all others wait in turns, by connection.
+pub const HANDOVER_BYTES: usize = 4 << 20;
+
 /// What a refused client is told to wait. SDKs drop the data if it is longer than what is left of
 /// their 10 s.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -163,6 +175,14 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
+
+/// Tasks among which a pipeline's traces are divided unless it says otherwise. Each part of a
+/// request repeats what stands around its spans, so many shards make small work of it. Key
+/// `service.pipelines.<id>.shards`.
+pub const PIPELINE_SHARDS: usize = 16;
+
+/// The most that may be configured.
+pub const PIPELINE_SHARDS_MAX: i64 = 64;
 
 /// How long a processor may hold what clients wait for. With [`ADMISSION_WAIT`] before it, in
 /// front of the pipeline's task, and after it, in front of a queue, within [`ANSWER_WAIT`]. Key
@@ -348,6 +368,18 @@ pub const ORPHAN_GAP_MAX: Duration = Duration::from_secs(600);
 
 /// Time without callers after which a service counts as one that is called from outside.
 pub const ORPHAN_CALLER_TIME: Duration = Duration::from_secs(86_400);
+
+/// Traces that were rewritten, of which late spans follow, and for how long: 64 bytes each.
+pub const ORPHAN_ALIASES: usize = 100_000;
+pub const ORPHAN_ALIAS_TIME: Duration = Duration::from_secs(86_400);
+
+/// Time without spans after which a trace takes no fragments: backends have stored it for good.
+pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);
+
+/// Fragments that go into one trace, and the spans that it has then: above any agent's run, and
+/// below what backends show. Metric `spanloom_orphans_refused_rewrites`.
+pub const ORPHAN_FRAGMENTS: u32 = 200;
+pub const ORPHAN_MENDED_SPANS: usize = 50_000;
 
 /// Service names that are remembered, to name the service of a parent.
 pub const ORPHAN_SERVICES: usize = 4096;

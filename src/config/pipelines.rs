@@ -8,12 +8,19 @@ use super::problem::Problems;
 use super::routes;
 use super::section::{Section, join};
 use super::suggest;
+use crate::limits;
 
 /// The keys of one pipeline.
 pub const PIPELINE: &[Key] = &[
     Key::list_of_text("receivers", &[], "ids of receivers or connectors, at least one"),
     Key::list_of_text("processors", &[], "ids of processors in the order of their work"),
     Key::list_of_text("exporters", &[], "ids of exporters or connectors, at least one"),
+    Key::int(
+        "shards",
+        0,
+        0..=limits::PIPELINE_SHARDS_MAX,
+        "tasks among which its traces are divided; 0: one for every two worker threads",
+    ),
 ];
 
 const SERVICE: &[Key] = &[
@@ -84,16 +91,43 @@ impl Walk<'_> {
         };
         let path = join("service::pipelines", name);
         let located = Node { place: entry.place.clone(), ..entry.node.clone() };
-        Section::check(&located, PIPELINE, &path, self.problems);
+        let section = Section::check(&located, PIPELINE, &path, self.problems);
+        let shards = section.count("shards");
+        if signal == "metrics" && shards > 1 {
+            let text = "divides traces, and metrics are of none; leave it out";
+            section.error(self.problems, "shards", text);
+        }
         let signal_of = Some(signal);
         let node = &located;
         let inlets = [Class::Receiver, Class::Connector];
         let outlets = [Class::Exporter, Class::Connector];
         let receivers = self.references(node, "receivers", &path, &inlets, signal_of);
         let processors = self.references(node, "processors", &path, &[Class::Processor], signal_of);
+        self.windowed(&processors, &path, &located.place);
         let exporters = self.references(node, "exporters", &path, &outlets, signal_of);
         let place = entry.place.clone();
-        Some(Pipeline { id, signal, receivers, processors, exporters, place })
+        Some(Pipeline { id, signal, receivers, processors, exporters, shards, place })
+    }
+
+    /// Whether `orphans` that rewrite stand behind a window: whoever rewrites a fragment must have
+    /// it whole.
+    fn windowed(&mut self, processors: &[ComponentId], path: &str, place: &Place) {
+        let found = processors.iter().filter_map(|id| self.find(Class::Processor, id.as_str()));
+        let found: Vec<&Configured> = found.collect();
+        let is = |configured: &&Configured, name| configured.component.name == name;
+        let window = found.iter().position(|configured| is(configured, "trace_window"));
+        let rewrites = found.iter().position(|configured| {
+            let section = &configured.section;
+            is(configured, "orphans") && section.is_set("mode") && section.text("mode") == "rewrite"
+        });
+        if let Some(at) = rewrites
+            && window.is_none_or(|window| window > at)
+        {
+            let text = "processor `orphans` with `mode: rewrite` must stand behind `trace_window`, \
+                        since whoever rewrites a fragment must have it whole; list `trace_window` \
+                        before it, or use `mode: link`";
+            self.problems.error(place.clone(), path, text.to_owned());
+        }
     }
 
     /// The references in the list `key` of `node`, each checked; only good ones are returned.

@@ -40,7 +40,7 @@ impl Chain {
 
     /// Runs `batch` through the processors from the one at `first` on; `done` gets what leaves
     /// the last.
-    fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
+    pub fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
         let Some(link) = self.links.get_mut(first) else {
             done.push(batch);
             return;
@@ -76,7 +76,7 @@ impl Chain {
     }
 
     /// In order, so that what one hands over still passes those behind it.
-    fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
+    pub fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
         for k in 0..self.links.len() {
             let Some(link) = self.links.get_mut(k) else { return };
             let mut out = Out::default();

@@ -14,6 +14,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("limits", 2),
     ("moment", 2),
     ("spelling", 2),
+    ("turns", 3),
     ("verdict", 3),
     ("account", 4),
     ("receipt", 4),

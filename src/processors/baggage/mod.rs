@@ -15,7 +15,7 @@
 //!
 //! - `descendants`: spans below the one that carries the value, across services, from the nearest
 //!   above; two users in two subtrees of a trace stay apart. Log records name no parent: they get
-//!   what records of the same span carry.
+//!   what records of the same span carry, and what their span has.
 //! - `trace`: all of the trace; the first value of a key is the trace's.
 //!
 //! What is inherited is what is known. Behind `trace_window` that is the whole trace. Without it
@@ -23,14 +23,18 @@
 //! remembered are the values of spans that passed, and the root's, which all other spans are below
 //! if the trace has one root only. The same goes for late spans behind a window.
 //!
+//! The memory of one processor id is one for spans and log records, in all pipelines that have the
+//! same receivers and the same processors before it (`processors/places.rs`): values that
+//! `sensitive` would mask in one pipeline do not come from another.
+//!
 //! - An attribute that is there is never changed.
 //! - Baggage comes from outside: values are bounded in length and in number, keys are chosen here,
 //!   the memory is bounded in traces, spans, bytes and time, and everything refused is counted.
 //!   What `sensitive` took out before is not seen here.
 //!
 //! Absent here: metadata of OTLP requests (SDKs batch spans of many users into one, so it can
-//! only name a tenant), and a memory shared between pipelines and replicas: all spans of a trace
-//! must come to one replica.
+//! only name a tenant), and a memory shared between replicas: all spans of a trace must come to
+//! one replica.
 
 mod reading;
 mod tree;
@@ -40,6 +44,7 @@ mod w3c;
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
 use super::names::Pattern;
+use super::places::Striped;
 use super::{Built, Kind, Setup};
 use crate::batch::Signal;
 use crate::config::catalog::Class;
@@ -48,7 +53,7 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, resource, span};
-use crate::otlp::view::{self, ResourceGroup};
+use crate::otlp::view::ResourceGroup;
 use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
 use foldhash::fast::RandomState;
@@ -56,6 +61,7 @@ use hashbrown::HashMap;
 use reading::{Carried, Reader, Role, Source, target};
 use std::sync::Arc;
 use tree::{Known, Node, Scope, Set, State, Tree};
+use values::Values;
 
 /// The identifiers that telemetry is searched by; none of them is content.
 const DEFAULT_KEYS: &[&str] = &[
@@ -179,7 +185,7 @@ fn check(section: &Section, problems: &mut Problems) {
 /// The processor.
 struct Baggage {
     reader: Reader,
-    memory: Memory<Known>,
+    memory: Arc<Striped<Memory<Known>>>,
     tree: Tree,
     nodes: Vec<Node>,
     /// The traces of the batch, in the order in which they came, and the latest.
@@ -189,6 +195,8 @@ struct Baggage {
     resource: (usize, Set),
     promoted: usize,
     beyond: usize,
+    /// The number of the items' field with attributes.
+    attributes: u32,
     counters: Counters,
 }
 
@@ -212,8 +220,8 @@ impl Baggage {
             _ => Scope::Descendants,
         };
         Baggage {
-            reader: Reader::new(section, attributes),
-            memory: memory(section, setup),
+            reader: Reader::new(section, setup),
+            memory: setup.shared(|| Striped::new(setup.shards, || memory(section, setup))),
             tree: Tree::new(scope),
             nodes: vec![],
             orders: HashMap::default(),
@@ -221,6 +229,7 @@ impl Baggage {
             resource: (usize::MAX, None),
             promoted: 0,
             beyond: 0,
+            attributes,
             counters: Counters::new(setup),
         }
     }
@@ -250,12 +259,18 @@ impl Baggage {
         nodes.sort_by_key(|node| node.order);
         for run in nodes.chunk_by_mut(|a, b| a.trace == b.trace) {
             let trace = run.first().map_or(0, |node| node.trace);
-            if trace == 0 {
-                self.tree.alone(run);
-            } else {
-                self.inherit(trace, run, now);
+            let shared = match trace {
+                0 => {
+                    self.tree.alone(run);
+                    None
+                }
+                _ => self.inherit(trace, run, now),
+            };
+            for node in run {
+                if let Some(set) = shared.as_ref().unwrap_or(&node.set) {
+                    self.put(node, set, edits);
+                }
             }
-            run.iter().for_each(|node| self.put(node, edits));
         }
         nodes.clear();
         self.nodes = nodes;
@@ -274,23 +289,28 @@ impl Baggage {
         }
     }
 
-    /// Finds what the items of `trace` inherit, and remembers it.
-    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
-        let known = if self.memory.is_empty() { None } else { self.memory.get(trace, now) };
-        let Some(lesson) = self.tree.resolve(run, known) else { return };
-        let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
-        let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
-        self.beyond += self.memory.update(trace, now, teach);
+    /// Finds what the items of `trace` inherit, and remembers it. Yields what all of them are to
+    /// have, if that is one and the same; else each of them says so.
+    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) -> Option<Set> {
+        let mut memory = self.memory.lock(trace);
+        let known = if memory.is_empty() { None } else { memory.get(trace, now) };
+        let lesson = self.tree.resolve(run, known)?;
+        let shared = lesson.shared();
+        if lesson.is_new() {
+            let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
+            let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
+            self.beyond += memory.update(trace, now, teach);
+        }
+        shared
     }
 
-    fn put(&mut self, node: &Node, edits: &mut Edits) {
-        let Some(set) = &node.set else { return };
+    fn put(&mut self, node: &Node, set: &Values, edits: &mut Edits) {
         let missing = (set.mask() & !node.present).count_ones() as usize;
         if edits.new_bytes() > limits::ADDED_BYTES {
             self.beyond += missing;
         } else if missing > 0 {
             let start = Message { bytes: &[], start: node.start };
-            edits.append(start, |out| set.put(node.present, out));
+            edits.append(start, |out| set.put(node.present, self.attributes, out));
             self.promoted += missing;
         }
     }
@@ -306,23 +326,26 @@ impl Baggage {
 }
 
 /// `values`, if there are any.
-fn set(values: values::Values) -> Set {
+fn set(values: Values) -> Set {
     (values.mask() != 0).then(|| Arc::new(values))
 }
 
 fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Known> {
     let forgotten = |cause| {
         let help = "Traces whose baggage was forgotten, by cause.";
-        setup.counter("spanloom_baggage_forgotten_traces", help, &[("cause", cause)])
+        let labels = [("processor", setup.id), ("cause", cause)];
+        setup.registry.counter("spanloom_baggage_forgotten_traces", help, &labels)
     };
+    let (name, help) = ("spanloom_baggage_traces", "Traces whose baggage is known.");
     let gauges = Gauges {
-        traces: setup.gauge("spanloom_baggage_traces", "Traces whose baggage is known.", &[]),
+        // Not the pipeline's: it may be that of several.
+        traces: setup.registry.gauge(name, help, &[("processor", setup.id)]).into(),
         evicted: forgotten("evicted"),
         expired: forgotten("expired"),
     };
     let bounds = Bounds {
-        traces: section.count("limit_traces"),
-        bytes: section.bytes("limit_mib") as usize,
+        traces: setup.portion(section.count("limit_traces")),
+        bytes: setup.portion(section.bytes("limit_mib") as usize),
         ttl: section.duration("ttl"),
     };
     Memory::new(bounds, gauges, Known::weight)
@@ -351,7 +374,7 @@ impl Inspector for Baggage {
     }
 
     fn begin(&mut self, now: Moment) {
-        self.memory.expire(now);
+        self.memory.each(|memory| memory.expire(now));
         self.reader.begin(now);
         self.resource = (usize::MAX, None);
     }
@@ -360,12 +383,11 @@ impl Inspector for Baggage {
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
         let (mut carried, mut present) = (Carried::new(), 0);
         for attribute in &item.attributes {
-            let field = item.field(*attribute);
-            if let Some(role) = self.reader.roles.find(view::key(&field)) {
+            if let Some(role) = self.reader.roles.find(item.key(*attribute)) {
                 if let Role::Target(target) = role {
                     present |= 1 << target;
                 }
-                carried.push((role, field));
+                carried.push((role, item.field(*attribute)));
             }
         }
         let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };

@@ -14,7 +14,8 @@ pub type Set = Option<Arc<Values>>;
 pub enum Scope {
     /// Spans below the one that carries a value, each from the nearest above it.
     Descendants,
-    /// Log records of the same span: they name no parent.
+    /// Log records: they name no parent, and get what records of the same span carry, then what
+    /// their span has.
     SameSpan,
     /// All items of the trace.
     Trace,
@@ -54,11 +55,15 @@ pub enum State {
 pub struct Known {
     root: Root,
     /// Of spans that have other values than the root.
-    spans: HashMap<u64, Arc<Values>, RandomState>,
-    /// Bytes of the values in `spans`.
+    spans: Sets,
+    /// What log records of spans carry, which is not what the spans do.
+    records: Option<Box<Sets>>,
+    /// Bytes of the values in `spans` and `records`.
     bytes: usize,
     last: Set,
 }
+
+type Sets = HashMap<u64, Arc<Values>, RandomState>;
 
 /// The span that all others of the trace are below.
 #[derive(Clone, Default)]
@@ -82,7 +87,9 @@ impl Root {
 impl Known {
     /// Bytes on the heap.
     pub fn weight(&self) -> usize {
-        let slots = self.spans.capacity() + self.spans.capacity() / 7;
+        let records = self.records.as_ref().map_or(0, |records| records.capacity() + 8);
+        let slots = self.spans.capacity() + records;
+        let slots = slots + slots / 7;
         let root = match &self.root {
             Root::One(_, Some(set)) => weight(set),
             _ => 0,
@@ -90,18 +97,47 @@ impl Known {
         slots * (size_of::<(u64, Arc<Values>)>() + 1) + self.bytes + root
     }
 
-    /// Remembers what was found of the items in `run`, `most` spans at most. Yields how many could
-    /// not be.
+    /// What the span has; what the root has, if all others are below it.
+    fn span(&self, span: u64) -> Set {
+        self.spans.get(&span).cloned().or_else(|| self.root.set())
+    }
+
+    /// What records of the span carry.
+    fn records(&self, span: u64) -> Set {
+        self.records.as_ref()?.get(&span).cloned()
+    }
+
+    /// Remembers what was found of the spans in `run`, `most` of them at most. Yields how many
+    /// could not be.
     fn learn(&mut self, run: &[Node], root: Root, most: usize) -> usize {
-        let top = root.set();
         self.root = root;
-        let mut beyond = 0;
-        for node in run {
+        let mut spans = std::mem::take(&mut self.spans);
+        let beyond = self.keep(&mut spans, run.iter(), most);
+        self.spans = spans;
+        beyond
+    }
+
+    /// The same of what log records in `run` carry.
+    fn learn_records(&mut self, run: &[Node], most: usize) -> usize {
+        let mut records = self.records.take().unwrap_or_default();
+        let beyond = self.keep(&mut records, run.iter().filter(|node| node.own.is_some()), most);
+        self.records = Some(records);
+        beyond
+    }
+
+    fn keep<'n>(
+        &mut self,
+        sets: &mut Sets,
+        nodes: impl Iterator<Item = &'n Node>,
+        most: usize,
+    ) -> usize {
+        let (top, mut beyond) = (self.root.set(), 0);
+        for node in nodes {
             let Some(set) = node.set.as_ref().filter(|_| node.span != 0) else { continue };
             if top.as_ref().is_some_and(|top| Arc::ptr_eq(top, set)) {
                 continue;
             }
-            if self.spans.len() >= most {
+            if sets.len() >= most {
                 beyond += 1;
                 continue;
             }
@@ -109,7 +145,7 @@ impl Known {
                 self.bytes += weight(set);
                 self.last = Some(set.clone());
             }
-            self.spans.insert(node.span, set.clone());
+            sets.insert(node.span, set.clone());
         }
         beyond
     }
@@ -129,14 +165,38 @@ pub struct Tree {
     joined: Option<(Arc<Values>, Arc<Values>, Arc<Values>)>,
 }
 
-/// What a trace is remembered by.
-pub struct Lesson(Root);
+/// What was found of a trace.
+pub struct Lesson {
+    root: Root,
+    /// All items are to have what the root has, and none says so itself.
+    shared: bool,
+    /// There is nothing in it that was not known.
+    known: bool,
+}
 
 impl Lesson {
+    fn each(root: Root) -> Lesson {
+        Lesson { root, shared: false, known: false }
+    }
+
+    /// What all items are to have, if that is one and the same.
+    pub fn shared(&self) -> Option<Set> {
+        self.shared.then(|| self.root.set())
+    }
+
+    /// Whether it is worth remembering.
+    pub fn is_new(&self) -> bool {
+        !self.known
+    }
+
     /// Teaches it; see [`Known::learn`].
     pub fn teach(self, known: &mut Known, run: &[Node], scope: Scope, most: usize) -> usize {
-        let run = if scope == Scope::Trace { &[][..] } else { run };
-        known.learn(run, self.0, most)
+        match scope {
+            Scope::Descendants if self.shared => known.learn(&[], self.root, most),
+            Scope::Descendants => known.learn(run, self.root, most),
+            Scope::SameSpan => known.learn_records(run, most),
+            Scope::Trace => known.learn(&[], self.root, most),
+        }
     }
 }
 
@@ -156,11 +216,14 @@ impl Tree {
         if known.is_none() && !run.iter().any(carries) {
             return None;
         }
-        Some(Lesson(match self.scope {
-            Scope::Descendants => self.spans(run, known),
+        match self.scope {
+            Scope::Descendants => {
+                let usual = self.below_one_root(run, known);
+                usual.or_else(|| Some(Lesson::each(self.spans(run, known))))
+            }
             Scope::SameSpan => self.same_span(run, known),
-            Scope::Trace => self.trace(run, known),
-        }))
+            Scope::Trace => Some(Lesson::each(self.trace(run, known))),
+        }
     }
 
     /// Items without a trace have what they carry.
@@ -171,9 +234,6 @@ impl Tree {
     }
 
     fn spans(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
-        if let Some(root) = self.below_one_root(run, known) {
-            return root;
-        }
         self.index.clear();
         let mut root = known.map(|known| known.root.clone()).unwrap_or_default();
         for (n, node) in run.iter().enumerate().filter(|(_, node)| node.span != 0) {
@@ -204,25 +264,29 @@ impl Tree {
 
     /// The same for the usual trace, where nobody needs to be looked up: it has one root, nothing
     /// else carries values, and nothing else is known. Any other trace this leaves alone.
-    fn below_one_root(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Root> {
+    fn below_one_root(&self, run: &[Node], known: Option<&Known>) -> Option<Lesson> {
         let (before, set) = match known.map(|known| (&known.root, known.spans.is_empty())) {
             None | Some((Root::Unknown, true)) => (None, None),
-            Some((Root::One(span, set), true)) => (Some(*span), set.clone()),
+            Some((Root::One(span, set), true)) => (Some(*span), set.as_ref()),
             _ => return None,
         };
-        let roots = run.iter().filter(|node| node.parent == 0 && node.span != 0);
-        let mut roots = before.into_iter().chain(roots.map(|root| root.span));
-        let span = roots.next()?;
-        let mut carriers = run.iter().filter(|node| node.own.is_some() || node.resource.is_some());
-        let carrier = carriers.next();
-        let usual = |node: &Node| node.span == span && node.resource.is_none();
-        if roots.any(|root| root != span) || !carrier.is_none_or(usual) || carriers.next().is_some()
-        {
-            return None;
+        let mut root = before;
+        let mut carrier = None;
+        for node in run {
+            if node.parent == 0 && node.span != 0 && *root.get_or_insert(node.span) != node.span {
+                return None;
+            }
+            if node.own.is_some() || node.resource.is_some() {
+                if carrier.is_some() || node.resource.is_some() {
+                    return None;
+                }
+                carrier = Some(node);
+            }
         }
-        let set = carrier.map_or(set, |root| root.own.clone());
-        run.iter_mut().for_each(|node| node.set.clone_from(&set));
-        Some(Root::One(span, set))
+        let span = root.filter(|root| carrier.is_none_or(|carrier| carrier.span == *root))?;
+        let known = before.is_some() && carrier.is_none();
+        let set = carrier.map_or(set, |root| root.own.as_ref()).cloned();
+        Some(Lesson { root: Root::One(span, set), shared: true, known })
     }
 
     /// Goes up from item `n` to the nearest one that is done, and down again.
@@ -262,18 +326,21 @@ impl Tree {
         }
     }
 
-    fn same_span(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+    /// Of what came from spans there is nothing to remember.
+    fn same_span(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Lesson> {
         let mut sets: HashMap<u64, Set, RandomState> = HashMap::default();
         for node in run.iter().filter(|node| node.span != 0) {
-            let before = || known.and_then(|known| known.spans.get(&node.span)).cloned();
+            let before = || known.and_then(|known| known.records(node.span));
             let set = sets.entry(node.span).or_insert_with(before);
             *set = self.join(set, &node.own);
         }
-        for node in run {
+        for node in run.iter_mut() {
             let at_span = sets.get(&node.span).cloned().unwrap_or_default();
-            node.set = self.own(&node.own, &at_span, &node.resource);
+            let above = known.and_then(|known| known.span(node.span));
+            let above = self.join(&at_span, &above);
+            node.set = self.own(&node.own, &above, &node.resource);
         }
-        Root::Unknown
+        run.iter().any(|node| node.own.is_some()).then_some(Lesson::each(Root::Unknown))
     }
 
     fn trace(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {

@@ -21,7 +21,10 @@
 //! is one that was seen or that a span named which was seen, and several parents with an equal
 //! claim are none. All memory is bounded in entries and time, held heads in bytes.
 //!
-//! Absent here: links and rewriting, self time without explanation.
+//! Modes are [`rewrite`] and [`links`] above tagging. Behind a window fragments are held whole.
+//!
+//! Absent here: gaps inside a span, log records that follow a rewritten trace, links from the
+//! parent back.
 
 mod ages;
 mod calls;
@@ -30,7 +33,10 @@ mod facts;
 mod hold;
 mod index;
 mod judge;
+mod links;
 mod matching;
+mod meters;
+mod rewrite;
 mod seen;
 pub mod tags;
 mod words;
@@ -41,7 +47,12 @@ use crate::config::{Component, Key};
 use crate::limits;
 use engine::Orphans;
 
+/// What is done about a torn trace: heads are tagged; they get a link to their parent too; or the
+/// whole fragment gets its parent's trace, if that is certain.
+const MODES: &[&str] = &["tag", "link", "rewrite"];
+
 const KEYS: &[Key] = &[
+    Key::choice("mode", MODES, "tag", "what is done about a torn trace"),
     Key::text("prefix", tags::PREFIX, "what the names of attributes written here begin with"),
     Key::duration("head_hold", limits::ORPHAN_HOLD, "how long a head waits for evidence"),
     Key::duration(
@@ -54,7 +65,7 @@ const KEYS: &[Key] = &[
         limits::ORPHAN_SETTLE,
         "time behind a trace's root after which a parent that never came is missing",
     ),
-    Key::text("tool_parent", "agent", "what the parent of a tool is: `agent` or `model`"),
+    Key::choice("tool_parent", &["agent", "model"], "agent", "what the parent of a tool is"),
     Key::text("tenant", "tenant.id", "the attribute by which tenants are told apart"),
     Key::size_mib("limit_mib", limits::ORPHAN_MIB, "memory for heads that wait, in MiB"),
     Key::int("limit_traces", limits::ORPHAN_TRACES, 1..=1 << 24, "traces that are remembered"),
@@ -69,6 +80,9 @@ const KEYS: &[Key] = &[
 ];
 
 const SAMPLE: &str = "\
+# tag: heads are tagged. link: they get a link to their parent too. rewrite: the whole fragment gets
+# the trace of its parent where an exact key joins them; list trace_window before it
+mode: tag
 # of the attributes that tag a span
 prefix: app.agent
 # how long a head waits for evidence of its parent, and how long while its trace has no root and

@@ -17,6 +17,7 @@ use crate::receipt::Receipt;
 use crate::transport::compress::{inflate, inflated_size};
 use crate::transport::tls::ServerTls;
 use crate::transport::{Encoding, Inflate, Media};
+use crate::turns::Client;
 use crate::verdict::{Refusal, Verdict};
 use ::http::header::{CONNECTION, CONTENT_TYPE};
 use ::http::{HeaderValue, Request, Response, Version};
@@ -61,11 +62,12 @@ impl From<Verdict> for Outcome {
 }
 
 impl Port {
-    /// Answers one request; `fault` says what is wrong with it before it is looked at.
+    /// Answers one request of `client`; `fault` says what is wrong with it before it is looked at.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
         fault: Option<&str>,
+        client: Client,
     ) -> Response<Reply> {
         let (head, mut body) = request.into_parts();
         let media = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
@@ -77,8 +79,8 @@ impl Port {
         };
         let outcome = match (protocol, self.settings.protocol) {
             _ if let Some(fault) = fault => Verdict::malformed(fault).into(),
-            (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body).await,
-            (_, Protocol::Http) => http::receive(self, &head, media, &mut body).await,
+            (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body, client).await,
+            (_, Protocol::Http) => http::receive(self, &head, media, &mut body, client).await,
             _ => self.wrong_port(media).into(),
         };
         let counts = match protocol {
@@ -127,7 +129,7 @@ impl Port {
         });
         batch.receipts = receipt.into();
         let handed_over = async {
-            self.intake.take(batch).await;
+            self.intake.take(reader.client, batch).await;
             settled.await.unwrap_or_else(|_| Verdict::busy("the request was lost on its way"))
         };
         let late = || Verdict::busy("the pipeline did not take the request in time");
