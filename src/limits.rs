@@ -338,9 +338,12 @@ pub const ORPHAN_BOUNDARIES: i64 = 100_000;
 /// How long a boundary span is remembered.
 pub const ORPHAN_CANDIDATE_TIME: Duration = Duration::from_secs(600);
 
-/// Boundary spans of one trace that are looked at for one head, the latest first: heads come soon
-/// after their parents, and the search must not grow with the trace.
+/// Boundary spans that are looked at for one head, the latest of each trace that it may be of:
+/// heads come soon after their parents, and the search must not grow with the traces.
 pub const ORPHAN_TRACE_NODES: usize = 256;
+
+/// Spans that hold one head and are compared with each other: agents nest under ten.
+pub const ORPHAN_HOLDERS: usize = 16;
 
 /// Operations (service, kind and name) of which it is learned how they are called.
 pub const ORPHAN_OPERATIONS: usize = 8192;
