@@ -9,6 +9,7 @@ pub mod turns;
 pub mod verdict;
 
 pub mod account;
+pub mod metadata;
 pub mod receipt;
 
 pub mod batch;
@@ -16,7 +17,9 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod config;
+pub mod journal;
 pub mod machine;
+pub mod sockets;
 pub mod status;
 pub mod telemetry;
 pub mod transport;

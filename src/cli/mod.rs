@@ -12,6 +12,7 @@ mod health;
 mod load;
 mod manual;
 mod print;
+mod replay;
 mod run;
 mod status;
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(options)) => demo::demo(&options),
         Some(Command::Load(options)) => load::load(&options),
         Some(Command::Status(options)) => status::status(&options),
+        Some(Command::Replay(options)) => replay::replay(&options),
         Some(Command::Health(options)) => health::health(&options),
         Some(Command::Completions(options)) => manual::completions(&options),
         Some(Command::Man) => manual::man(),

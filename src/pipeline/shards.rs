@@ -5,14 +5,17 @@
 //! over, which is a connection's task; one whose items are all of one shard goes as it is. Its
 //! parts share the receipts of the whole.
 
+use super::book::Book;
 use super::chain::Chain;
 use super::exits::Exits;
 use crate::batch::{Batch, Signal};
 use crate::config::{Document, Pipeline, document::ComponentId};
 use crate::limits;
 use crate::otlp::fields::{log_record, span};
-use crate::otlp::join::{Part, partition};
+use crate::otlp::join::Part;
+use crate::otlp::partition::partition_within;
 use crate::processors::places::shard_of;
+use crate::telemetry::Counter;
 use crate::verdict::Verdict;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -45,6 +48,7 @@ pub fn count(document: &Document, pipeline: &Pipeline, workers: usize) -> usize 
 pub struct Shards {
     /// The number of the items' field with the trace id.
     trace_id: u32,
+    unparted: Counter,
     /// `None` once the pipeline is closed.
     inputs: Mutex<Option<Arc<[mpsc::Sender<Batch>]>>>,
 }
@@ -55,6 +59,7 @@ impl Shards {
         signal: Signal,
         chains: Vec<Chain>,
         exits: &Exits,
+        unparted: Counter,
     ) -> (Shards, Vec<JoinHandle<()>>) {
         let start = |chain: Chain| {
             let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
@@ -62,7 +67,7 @@ impl Shards {
         };
         let (senders, tasks): (Vec<_>, Vec<_>) = chains.into_iter().map(start).unzip();
         let inputs = Mutex::new(Some(senders.into()));
-        (Shards { trace_id: trace_id(signal), inputs }, tasks)
+        (Shards { trace_id: trace_id(signal), unparted, inputs }, tasks)
     }
 
     /// Takes no more batches; the tasks finish what they have.
@@ -70,29 +75,43 @@ impl Shards {
         self.inputs.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Hands `batch` to those whose traces are in it.
-    pub async fn hand_on(&self, batch: Batch) {
+    /// Hands `batch` to those whose traces are in it; `book` hears of what is turned away.
+    pub async fn hand_on(&self, batch: Batch, book: &Book) {
         let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(inputs) = inputs else {
-            batch.settle(&Verdict::busy("the daemon is shutting down"));
-            return;
+            return turn_away(batch, book);
         };
-        for (n, part) in part(batch, self.trace_id, inputs.len()) {
+        let parts = part(batch, self.trace_id, inputs.len());
+        let parts = parts.unwrap_or_else(|whole| {
+            self.unparted.add(1);
+            vec![(0, *whole)]
+        });
+        for (n, part) in parts {
             let Some(input) = inputs.get(n) else { continue };
             if let Err(refused) = input.send(part).await {
-                refused.0.settle(&Verdict::busy("the pipeline has stopped"));
+                turn_away(refused.0, book);
             }
         }
     }
 }
 
-/// The parts of `batch` by shard; itself if there is one.
-fn part(batch: Batch, trace_id: u32, shards: usize) -> Vec<(usize, Batch)> {
-    if shards < 2 {
-        return vec![(0, batch)];
+/// Ends what comes when the tasks have ended. What a journal has stays there.
+fn turn_away(batch: Batch, book: &Book) {
+    if !batch.receipts.in_journal() {
+        book.dropped("turned_away", batch.items());
     }
+    batch.settle(&Verdict::busy("the daemon is shutting down"));
+}
+
+/// The parts of `batch` by shard, itself if there is one; an error if they would repeat too much.
+fn part(batch: Batch, trace_id: u32, shards: usize) -> Result<Vec<(usize, Batch)>, Box<Batch>> {
+    if shards < 2 {
+        return Ok(vec![(0, batch)]);
+    }
+    let most = batch.bytes().len().max(limits::PIPELINE_REPEATED_BYTES);
     let (mut latest, mut shard) = (None, 0);
-    let parts = partition(batch.signal().message(), batch.bytes(), |item| {
+    let message = batch.signal().message();
+    let parts = partition_within(message, batch.bytes(), most, |item| {
         let id = item.field(trace_id).map(|field| field.bytes()).unwrap_or_default();
         // Spans of one trace stand in a row.
         if latest != Some(id) {
@@ -100,14 +119,15 @@ fn part(batch: Batch, trace_id: u32, shards: usize) -> Vec<(usize, Batch)> {
         }
         shard
     });
+    let Some(parts) = parts else { return Err(Box::new(batch)) };
     if let [(shard, _)] = parts.as_slice() {
-        return vec![(*shard, batch)];
+        return Ok(vec![(*shard, batch)]);
     }
     let of_batch = |(n, part): (usize, Part)| (n, batch.part(part.bytes, part.items));
     let parts = parts.into_iter().map(of_batch).collect();
     // The parts have its receipts, and nothing is left of it.
     batch.settle(&Verdict::Accepted);
-    parts
+    Ok(parts)
 }
 
 fn trace_id(signal: Signal) -> u32 {
@@ -118,7 +138,7 @@ fn trace_id(signal: Signal) -> u32 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a pipeline owns its tasks and waits for them")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
 
@@ -152,9 +172,9 @@ mod tests {
                 let (name, processor) = (kind.component.name, (kind.build)(&section, &setup));
                 let counter = |name: &str| registry.counter(name, "items", &[("processor", id)]);
                 let (incoming, outgoing) = (counter("in"), counter("out"));
-                stages.push(Stage { name, incoming, outgoing, processor });
+                stages.push(Stage { id: (*id).to_owned(), name, incoming, outgoing, processor });
             }
-            stages.arrange().1
+            stages.arrange(false, &Book::new("traces", &[], &registry)).1
         };
         (0..shards).map(chain).collect()
     }
@@ -172,7 +192,8 @@ mod tests {
         let mut chains = chains(names, shards);
         let (mut now, mut done) = (Moment::default(), vec![]);
         for lines in requests {
-            for (n, part) in part(batch(lines, now), span::TRACE_ID, shards) {
+            let parts = part(batch(lines, now), span::TRACE_ID, shards);
+            for (n, part) in parts.ok().expect("it is parted") {
                 chains[n].process(0, part, now, &mut done);
             }
             now = now.plus(Duration::from_millis(10));
@@ -234,18 +255,29 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_would_repeat_too_much_stays_whole() {
+        let header = "h".repeat(limits::PIPELINE_REPEATED_BYTES / 2);
+        let mut lines = vec![format!("resource k=\"{header}\"\nscope -")];
+        lines.extend((1..=20).map(|trace| format!("span {trace:x}/1")));
+        let whole = batch(&lines, Moment::default());
+        let bytes = whole.bytes().len();
+        let whole = part(whole, span::TRACE_ID, 8).err().expect("it stays whole");
+        assert_eq!((whole.bytes().len(), whole.items()), (bytes, 20));
+    }
+
+    #[test]
     fn a_batch_of_one_shard_goes_as_it_is_and_others_share_their_receipt() {
         let lines = |traces: &[u8]| -> Vec<String> {
             traces.iter().map(|trace| format!("span {trace:x}/1")).collect()
         };
         let whole = batch(&lines(&[7, 7]), Moment::default());
         let bytes = whole.bytes().clone();
-        let parts = part(whole, span::TRACE_ID, 4);
+        let parts = part(whole, span::TRACE_ID, 4).ok().expect("it is parted");
         assert_eq!((parts.len(), parts[0].1.bytes().as_ptr()), (1, bytes.as_ptr()));
         let mut whole = batch(&lines(&[1, 2, 3, 4, 5, 6, 7, 8]), Moment::default());
         let (answer, answered) = channel();
         whole.receipts = Receipt::new(move |verdict| answer.send(verdict).unwrap()).into();
-        let mut parts = part(whole, span::TRACE_ID, 4);
+        let mut parts = part(whole, span::TRACE_ID, 4).ok().expect("it is parted");
         assert!(parts.len() > 1);
         assert_eq!(parts.iter().map(|(_, part)| part.items()).sum::<usize>(), 8);
         let last = parts.pop().expect("there are some").1;

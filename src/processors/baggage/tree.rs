@@ -98,7 +98,7 @@ impl Known {
     }
 
     /// What the span has; what the root has, if all others are below it.
-    fn span(&self, span: u64) -> Set {
+    pub fn span(&self, span: u64) -> Set {
         self.spans.get(&span).cloned().or_else(|| self.root.set())
     }
 
@@ -161,6 +161,8 @@ pub struct Tree {
     /// Items of the trace at hand, by span id.
     index: HashMap<u64, usize, RandomState>,
     climbed: Vec<usize>,
+    /// What the span has that the trace at hand belongs below, as a fragment of another.
+    above: Set,
     /// The last two sets that were joined, and what they make.
     joined: Option<(Arc<Values>, Arc<Values>, Arc<Values>)>,
 }
@@ -202,23 +204,32 @@ impl Lesson {
 
 impl Tree {
     pub fn new(scope: Scope) -> Tree {
-        Tree { scope, index: HashMap::default(), climbed: vec![], joined: None }
+        Tree { scope, index: HashMap::default(), climbed: vec![], above: None, joined: None }
     }
 
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// Finds what the items in `run`, all of one trace, are to have. `None` if there is nothing to
-    /// find and nothing to remember.
-    pub fn resolve(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Lesson> {
+    /// Finds what the items in `run`, all of one trace, are to have; all of it stands below what
+    /// has `above`. `None` if there is nothing to find and nothing to remember.
+    pub fn resolve(
+        &mut self,
+        run: &mut [Node],
+        known: Option<&Known>,
+        above: Set,
+    ) -> Option<Lesson> {
+        self.above = above;
         let carries = |node: &Node| node.own.is_some() || node.resource.is_some();
-        if known.is_none() && !run.iter().any(carries) {
+        if known.is_none() && self.above.is_none() && !run.iter().any(carries) {
             return None;
         }
         match self.scope {
             Scope::Descendants => {
-                let usual = self.below_one_root(run, known);
+                let usual = match self.above {
+                    None => self.below_one_root(run, known),
+                    Some(_) => None,
+                };
                 usual.or_else(|| Some(Lesson::each(self.spans(run, known))))
             }
             Scope::SameSpan => self.same_span(run, known),
@@ -234,6 +245,7 @@ impl Tree {
     }
 
     fn spans(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+        let beyond = self.above.clone();
         self.index.clear();
         let mut root = known.map(|known| known.root.clone()).unwrap_or_default();
         for (n, node) in run.iter().enumerate().filter(|(_, node)| node.span != 0) {
@@ -251,13 +263,13 @@ impl Tree {
         }
         if let Root::One(span, set) = &mut root
             && let Some(node) = self.index.get(span).and_then(|n| run.get(*n))
-            && let found @ Some(_) = self.own(&node.own, &None, &node.resource)
+            && let found @ Some(_) = self.own(&node.own, &beyond, &node.resource)
         {
             *set = found;
         }
         let top = root.set();
         for n in 0..run.len() {
-            self.climb(n, run, known, &top);
+            self.climb(n, run, known, &top, &beyond);
         }
         root
     }
@@ -290,7 +302,14 @@ impl Tree {
     }
 
     /// Goes up from item `n` to the nearest one that is done, and down again.
-    fn climb(&mut self, n: usize, run: &mut [Node], known: Option<&Known>, top: &Set) {
+    fn climb(
+        &mut self,
+        n: usize,
+        run: &mut [Node],
+        known: Option<&Known>,
+        top: &Set,
+        beyond: &Set,
+    ) {
         self.climbed.clear();
         let mut next = Some(n);
         let mut above = loop {
@@ -300,17 +319,17 @@ impl Tree {
             match node.state {
                 State::Done => break node.set.clone(),
                 // A circle: nobody in it has an end to inherit from.
-                State::Open => break None,
+                State::Open => break beyond.clone(),
                 State::New => node.state = State::Open,
             }
             self.climbed.push(n);
             if node.parent == 0 {
-                break None;
+                break beyond.clone();
             }
             next = self.index.get(&node.parent).copied();
             if next.is_none() {
                 let parent = known.and_then(|known| known.spans.get(&node.parent)).cloned();
-                break parent.or_else(|| top.clone());
+                break parent.or_else(|| top.clone()).or_else(|| beyond.clone());
             }
         };
         while let Some(node) = self.climbed.pop().and_then(|n| run.get_mut(n)) {
@@ -337,6 +356,7 @@ impl Tree {
         for node in run.iter_mut() {
             let at_span = sets.get(&node.span).cloned().unwrap_or_default();
             let above = known.and_then(|known| known.span(node.span));
+            let above = above.or_else(|| self.above.clone());
             let above = self.join(&at_span, &above);
             node.set = self.own(&node.own, &above, &node.resource);
         }
@@ -348,6 +368,8 @@ impl Tree {
         for node in run.iter() {
             all = self.join(&all, &node.own);
         }
+        let beyond = self.above.clone();
+        all = self.join(&all, &beyond);
         for node in run.iter_mut() {
             node.set = self.own(&node.own, &all, &node.resource);
         }

@@ -28,7 +28,8 @@ use crate::config::catalog::Class;
 use crate::config::{Component, Key, Problems, Section, duration};
 use crate::limits;
 use crate::moment::Moment;
-use crate::otlp::join::{Part, count, partition, split};
+use crate::otlp::join::{Part, count, split};
+use crate::otlp::partition::partition;
 use crate::telemetry::{Counter, Histogram};
 use crate::verdict::Verdict;
 use std::collections::VecDeque;
@@ -272,6 +273,10 @@ impl Stateful for Batcher {
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
         self.send_all(now, out);
+    }
+
+    fn held(&self) -> usize {
+        self.items
     }
 
     fn finish(&mut self, now: Moment, out: &mut Out) {

@@ -42,7 +42,8 @@ pub(super) async fn receive(
     if compressed && encoding == Encoding::Identity {
         return framing("the message is compressed, but grpc-encoding names no encoding").into();
     }
-    let received = Received { signal, media: Media::Protobuf, encoding, body: message };
+    let metadata = port.metadata(head);
+    let received = Received { signal, media: Media::Protobuf, encoding, body: message, metadata };
     port.take(&mut reader, received).await
 }
 

@@ -44,7 +44,10 @@ pub(super) async fn receive(
         false => Ok(announced),
     };
     match reader.read(body, whole).await {
-        Ok(body) => port.take(&mut reader, Received { signal, media, encoding, body }).await,
+        Ok(body) => {
+            let metadata = port.metadata(head);
+            port.take(&mut reader, Received { signal, media, encoding, body, metadata }).await
+        }
         Err(verdict) => verdict.into(),
     }
 }

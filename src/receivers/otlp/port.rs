@@ -13,6 +13,7 @@ use crate::batch::{Batch, Signal};
 use crate::clock;
 use crate::intake::Intake;
 use crate::limits;
+use crate::metadata::Metadata;
 use crate::receipt::Receipt;
 use crate::transport::compress::{inflate, inflated_size};
 use crate::transport::tls::ServerTls;
@@ -20,9 +21,11 @@ use crate::transport::{Encoding, Inflate, Media};
 use crate::turns::Client;
 use crate::verdict::{Refusal, Verdict};
 use ::http::header::{CONNECTION, CONTENT_TYPE};
+use ::http::request::Parts;
 use ::http::{HeaderValue, Request, Response, Version};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -47,6 +50,7 @@ pub(super) struct Received {
     pub(super) media: Media,
     pub(super) encoding: Encoding,
     pub(super) body: Bytes,
+    pub(super) metadata: Option<Arc<Metadata>>,
 }
 
 /// What becomes of a request, and what was in it if that is known.
@@ -96,6 +100,22 @@ impl Port {
         response
     }
 
+    /// What the headers of a request say, if pipelines are to know.
+    pub(super) fn metadata(&self, head: &Parts) -> Option<Arc<Metadata>> {
+        if !self.settings.include_metadata {
+            return None;
+        }
+        let headers = head.headers.iter();
+        let (metadata, dropped) =
+            Metadata::read(headers.map(|(name, value)| (name.as_str(), value.as_bytes())));
+        let counts = match self.settings.protocol {
+            Protocol::Grpc => &self.grpc,
+            Protocol::Http => &self.http,
+        };
+        counts.dropped_metadata.add(dropped);
+        Some(Arc::new(metadata))
+    }
+
     fn wrong_port(&self, media: Media) -> Verdict {
         let elsewhere = match &self.elsewhere {
             Some(address) => format!("OTLP/HTTP listens on {address}"),
@@ -109,8 +129,9 @@ impl Port {
     }
 
     /// Takes a request whose body has been read, and waits for its verdict.
-    pub(super) async fn take(&self, reader: &mut Reader<'_>, received: Received) -> Outcome {
+    pub(super) async fn take(&self, reader: &mut Reader<'_>, mut received: Received) -> Outcome {
         let signal = received.signal;
+        let metadata = received.metadata.take();
         let mut batch = match self.open(reader, received).await {
             Ok(batch) => batch,
             Err(verdict) => return verdict.into(),
@@ -128,6 +149,7 @@ impl Port {
             let _ = settle.send(verdict);
         });
         batch.receipts = receipt.into();
+        batch.metadata = metadata;
         let handed_over = async {
             self.intake.take(reader.client, batch).await;
             settled.await.unwrap_or_else(|_| Verdict::busy("the request was lost on its way"))
