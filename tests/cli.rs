@@ -57,6 +57,25 @@ service:
 }
 
 #[test]
+fn fragments_are_rewritten_only_behind_a_window() {
+    let config = |processors: &str| {
+        format!(
+            "receivers: {{otlp: {{protocols: {{grpc: {{}}}}}}}}
+processors: {{trace_window: {{}}, orphans: {{mode: rewrite}}}}
+exporters: {{nop: {{}}}}
+service: {{pipelines: {{traces: {{receivers: [otlp], processors: [{processors}], exporters: [nop]}}}}}}
+"
+        )
+    };
+    assert_eq!(validate(&config("trace_window, orphans")).0, Some(0));
+    for processors in ["orphans, trace_window", "orphans"] {
+        let (code, said) = validate(&config(processors));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("must stand behind `trace_window`"), "{said}");
+    }
+}
+
+#[test]
 fn every_sample_configuration_is_valid_and_does_its_job() {
     for sample in ["default", "sidecar", "gateway"] {
         let path = format!("{}/config/{sample}.yaml", env!("CARGO_MANIFEST_DIR"));

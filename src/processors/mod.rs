@@ -29,7 +29,7 @@ pub mod inspect;
 mod memory;
 mod memory_limiter;
 mod names;
-mod orphans;
+pub mod orphans;
 pub mod places;
 mod probabilistic_sampler;
 mod repeats;

@@ -26,7 +26,7 @@ receivers:
 processors:
   sensitive: {}
   baggage: {}
-  orphans: {}
+  orphans: {head_hold: 500ms}
 exporters:
   otlp_grpc: {endpoint: \"http://SINK\", compression: none}
 service:
