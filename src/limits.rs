@@ -310,6 +310,10 @@ pub const ORPHAN_SETTLE: &str = "15s";
 /// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
 pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
 
+/// Bytes that a compressed file may unfold to for `spanloom diagnose`, which holds files whole. It
+/// is a command of a person, who sees the error; no metric.
+pub const DIAGNOSE_BYTES: usize = 1 << 30;
+
 /// Bytes of records of a file that are read, and handed to the pipelines, as one batch.
 pub const FILE_BATCH_BYTES: usize = 1 << 20;
 

@@ -38,8 +38,12 @@ impl Chain {
         self.links.len()
     }
 
-    /// Runs `batch` through the processors from the one at `first` on; `done` gets what leaves
-    /// the last.
+    /// Runs `batch` through all of them; `done` gets what leaves the last.
+    pub fn feed(&mut self, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
+        self.process(0, batch, now, done);
+    }
+
+    /// The same from the processor at `first` on.
     fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
         let Some(link) = self.links.get_mut(first) else {
             done.push(batch);
@@ -60,11 +64,13 @@ impl Chain {
         }
     }
 
-    fn wake_at(&self) -> Option<Moment> {
+    /// When one of them wants to be called next.
+    pub fn wake_at(&self) -> Option<Moment> {
         self.links.iter().filter_map(|link| link.processor.wake_at()).min()
     }
 
-    fn wake(&mut self, now: Moment, done: &mut Vec<Batch>) {
+    /// Calls those that want to be called by now.
+    pub fn wake(&mut self, now: Moment, done: &mut Vec<Batch>) {
         for k in 0..self.links.len() {
             let Some(link) = self.links.get_mut(k) else { return };
             if link.processor.wake_at().is_some_and(|at| at <= now) {
@@ -75,8 +81,8 @@ impl Chain {
         }
     }
 
-    /// In order, so that what one hands over still passes those behind it.
-    fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
+    /// Takes out what they hold, in order, so that what one hands over passes those behind it.
+    pub fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
         for k in 0..self.links.len() {
             let Some(link) = self.links.get_mut(k) else { return };
             let mut out = Out::default();
@@ -96,7 +102,7 @@ impl Chain {
             }
             let now = clock::now();
             for batch in arrived.drain(..) {
-                self.process(0, batch, now, &mut done);
+                self.feed(batch, now, &mut done);
             }
             self.wake(now, &mut done);
             for batch in done.drain(..) {

@@ -18,3 +18,5 @@ mod exits;
 mod stages;
 
 pub use build::Graph;
+pub use chain::Chain;
+pub use stages::{Stage, Stages};

@@ -27,7 +27,7 @@ pub mod inspect;
 mod memory;
 mod memory_limiter;
 mod names;
-mod orphans;
+pub mod orphans;
 mod probabilistic_sampler;
 mod repeats;
 mod resource;

@@ -26,6 +26,7 @@
 //! different traces, gaps, over-merged traces, links and rewriting.
 
 mod head;
+pub mod remedy;
 mod seen;
 
 use super::inspect::{Inspector, Item};
