@@ -28,6 +28,7 @@
 mod head;
 pub mod remedy;
 mod seen;
+pub mod tags;
 
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
