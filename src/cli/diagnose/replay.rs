@@ -1,10 +1,11 @@
 //! Spans through the `orphans` processor, as a pipeline of the daemon runs it, in their own time.
 //!
-//! Each trace goes in whole, as `trace_window` would hand it on, at the moment at which its last
-//! span ended. A moment's two clocks are both that of the spans, so what the processor does by
-//! time (waiting for parents, forgetting traces) it does as if the run were played again; the
-//! clock of this machine is not read. What the processor writes onto spans is all that the report
-//! knows: there is no second way to a finding.
+//! Each trace goes in whole, as `trace_window` would hand it on, at the moment at which its first
+//! span started: callers start before those that they call, so they are known by then, which a
+//! daemon that gets traces by their ends must wait for. A moment's two clocks are both that of the
+//! spans, so what the processor does by time (waiting for parents, forgetting traces) it does as if
+//! the run were played again; the clock of this machine is not read. What the processor writes onto
+//! spans is all that the report knows: there is no second way to a finding.
 
 use crate::batch::{Batch, Signal};
 use crate::config::Section;
@@ -26,13 +27,13 @@ const CALLS_MAX: usize = 100_000;
 /// What the processor makes of `batches`.
 pub fn replay(batches: &[Batch]) -> Result<Vec<Batch>, String> {
     let traces = traces(batches);
-    let start = traces.first().map_or(0, |trace| trace.end);
+    let start = traces.first().map_or(0, |trace| trace.start);
     let mut now = Moment { monotonic: Duration::ZERO, unix_nanos: start };
     let (mut chain, mut done) = (chain()?, vec![]);
     for trace in &traces {
         let next = Moment {
-            monotonic: Duration::from_nanos(trace.end.saturating_sub(start)),
-            unix_nanos: trace.end,
+            monotonic: Duration::from_nanos(trace.start.saturating_sub(start)),
+            unix_nanos: trace.start,
         };
         wake_until(&mut chain, next, &mut done);
         now = next;
@@ -74,8 +75,8 @@ fn chain() -> Result<Chain, String> {
 
 /// The spans of one trace.
 struct Trace<'a> {
-    /// When the last of them ended.
-    end: u64,
+    /// When the first of them started.
+    start: u64,
     spans: Vec<Placed<'a>>,
 }
 
@@ -86,7 +87,7 @@ struct Placed<'a> {
     span: Span<'a>,
 }
 
-/// All spans by trace, the trace that ended first first.
+/// All spans by trace, the trace that started first first.
 fn traces(batches: &[Batch]) -> Vec<Trace<'_>> {
     let mut places = HashMap::new();
     let mut traces: Vec<Trace<'_>> = vec![];
@@ -95,10 +96,10 @@ fn traces(batches: &[Batch]) -> Vec<Trace<'_>> {
             for span in scope.spans() {
                 let place = *places.entry(span.trace_id()).or_insert(traces.len());
                 if place == traces.len() {
-                    traces.push(Trace { end: 0, spans: vec![] });
+                    traces.push(Trace { start: u64::MAX, spans: vec![] });
                 }
                 if let Some(trace) = traces.get_mut(place) {
-                    trace.end = trace.end.max(span.end_time());
+                    trace.start = trace.start.min(span.start_time());
                     trace.spans.push(Placed { group: group.0, scope: scope.0, span });
                 }
             }
@@ -107,7 +108,7 @@ fn traces(batches: &[Batch]) -> Vec<Trace<'_>> {
     for trace in &mut traces {
         trace.spans.sort_by_key(|placed| placed.span.end_time());
     }
-    traces.sort_by_key(|trace| trace.end);
+    traces.sort_by_key(|trace| trace.start);
     traces
 }
 
@@ -157,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn traces_go_in_whole_and_in_the_order_of_their_ends() {
-        let first = "resource service.name=\"a\"\nscope \"s\"\nspan 1/a1 \"late\" 0..9ms\n\
-                     span 2/b1 \"early\" 0..3ms\nscope \"t\"\nspan 1/a2 parent=a1 \"child\" 1..2ms";
+    fn traces_go_in_whole_and_in_the_order_of_their_starts() {
+        let first = "resource service.name=\"a\"\nscope \"s\"\nspan 1/a1 \"late\" 1..9ms\n\
+                     span 2/b1 \"early\" 0..30ms\nscope \"t\"\nspan 1/a2 parent=a1 \"child\" 2..3ms";
         let second = "resource service.name=\"b\"\nscope -\nspan 1/a3 parent=a1 \"there\" 3..4ms";
         let done = replay(&[batch(first), batch(second)]).unwrap();
         let printed: Vec<String> =
