@@ -164,6 +164,14 @@ pub const QUEUE_BYTES: usize = 32 << 20;
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 
+/// Tasks among which a pipeline's traces are divided unless it says otherwise. Each part of a
+/// request repeats what stands around its spans, so many shards make small work of it. Key
+/// `service.pipelines.<id>.shards`.
+pub const PIPELINE_SHARDS: usize = 16;
+
+/// The most that may be configured.
+pub const PIPELINE_SHARDS_MAX: i64 = 64;
+
 /// How long a processor may hold what clients wait for. With [`ADMISSION_WAIT`] before it, in
 /// front of the pipeline's task, and after it, in front of a queue, within [`ANSWER_WAIT`]. Key
 /// `batch.timeout`.

@@ -84,6 +84,8 @@ pub struct Pipeline {
     pub processors: Vec<ComponentId>,
     /// At least one exporter or connector.
     pub exporters: Vec<ComponentId>,
+    /// Tasks among which its traces are divided; 0 for as many as there are workers for.
+    pub shards: usize,
     /// Where its id stands.
     pub place: Place,
 }
@@ -91,7 +93,8 @@ pub struct Pipeline {
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Pipeline) -> bool {
         let parts = |p: &Pipeline| {
-            (p.id.clone(), p.receivers.clone(), p.processors.clone(), p.exporters.clone())
+            let lists = (p.receivers.clone(), p.processors.clone(), p.exporters.clone());
+            (p.id.clone(), lists, p.shards)
         };
         parts(self) == parts(other)
     }

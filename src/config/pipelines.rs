@@ -8,12 +8,19 @@ use super::problem::Problems;
 use super::routes;
 use super::section::{Section, join};
 use super::suggest;
+use crate::limits;
 
 /// The keys of one pipeline.
 pub const PIPELINE: &[Key] = &[
     Key::list_of_text("receivers", &[], "ids of receivers or connectors, at least one"),
     Key::list_of_text("processors", &[], "ids of processors in the order of their work"),
     Key::list_of_text("exporters", &[], "ids of exporters or connectors, at least one"),
+    Key::int(
+        "shards",
+        0,
+        0..=limits::PIPELINE_SHARDS_MAX,
+        "tasks among which its traces are divided; 0: one for every two worker threads",
+    ),
 ];
 
 const SERVICE: &[Key] = &[
@@ -84,7 +91,12 @@ impl Walk<'_> {
         };
         let path = join("service::pipelines", name);
         let located = Node { place: entry.place.clone(), ..entry.node.clone() };
-        Section::check(&located, PIPELINE, &path, self.problems);
+        let section = Section::check(&located, PIPELINE, &path, self.problems);
+        let shards = section.count("shards");
+        if signal == "metrics" && shards > 1 {
+            let text = "divides traces, and metrics are of none; leave it out";
+            section.error(self.problems, "shards", text);
+        }
         let signal_of = Some(signal);
         let node = &located;
         let inlets = [Class::Receiver, Class::Connector];
@@ -93,7 +105,7 @@ impl Walk<'_> {
         let processors = self.references(node, "processors", &path, &[Class::Processor], signal_of);
         let exporters = self.references(node, "exporters", &path, &outlets, signal_of);
         let place = entry.place.clone();
-        Some(Pipeline { id, signal, receivers, processors, exporters, place })
+        Some(Pipeline { id, signal, receivers, processors, exporters, shards, place })
     }
 
     /// The references in the list `key` of `node`, each checked; only good ones are returned.

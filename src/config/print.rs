@@ -61,11 +61,16 @@ fn pipeline(pipeline: &Pipeline) -> Tree {
     let list = |name: &str, ids: &[ComponentId]| {
         (name.to_owned(), Tree::List(ids.iter().map(|id| text(id.as_str())).collect()))
     };
-    Tree::Map(vec![
+    let mut map = vec![
         list("receivers", &pipeline.receivers),
         list("processors", &pipeline.processors),
         list("exporters", &pipeline.exporters),
-    ])
+    ];
+    // The default is none of the Collector's keys, and not worth a line.
+    if pipeline.shards > 0 {
+        map.push(("shards".to_owned(), Tree::Scalar(pipeline.shards.to_string())));
+    }
+    Tree::Map(map)
 }
 
 fn telemetry(telemetry: &Telemetry) -> Tree {

@@ -415,6 +415,18 @@ fn pipelines_are_checked() {
          mean \"logs\"?",
     );
     changed(
+        "logs/agents: {",
+        "logs/agents: {shards: 65, ",
+        "sidecar.yaml:20:27: service::pipelines::logs/agents::shards: found 65; write a whole \
+         number from 0 to 64",
+    );
+    changed(
+        "logs/agents: {",
+        "metrics: {shards: 2, ",
+        "sidecar.yaml:20:23: service::pipelines::metrics::shards: divides traces, and metrics are \
+         of none; leave it out",
+    );
+    changed(
         "[sensitive, orphans]",
         "[sensitive]",
         "sidecar.yaml:8:3: warning: processors::orphans: is not used by any pipeline, so it is off",

@@ -138,10 +138,10 @@ impl Cutter {
 /// have items, in order, with their parts. Items keep their order; every part repeats what stands
 /// around its items, and costs a walk, so there should be few. Nothing is copied for only one.
 /// What holds no items goes to the first of the shards, or to shard 0.
-pub fn partition(
+pub fn partition<'a>(
     message: &'static schema::Message,
-    request: &Bytes,
-    mut shard_of: impl FnMut(Message<'_>) -> usize,
+    request: &'a Bytes,
+    mut shard_of: impl FnMut(Message<'a>) -> usize,
 ) -> Vec<(usize, Part)> {
     let groups = Message::root(request).messages(request::RESOURCE_GROUPS);
     let scope_groups = groups.flat_map(|group| group.messages(resource_group::SCOPE_GROUPS));

@@ -1,18 +1,22 @@
 //! Builds the graph of a document, runs it, and takes it down in order.
 
 use super::catalog::kind_of;
+use super::chain::Chain;
 use super::entry::{Entry, Fork, Next};
 use super::exits::{Exit, Exits, Junction};
+use super::shards::{self, Shards};
 use super::stages::{Stage, Stages};
 use crate::account::Account;
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
 use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
+use crate::processors::Built;
+use crate::processors::places::Places;
 use crate::telemetry::Registry;
 use crate::{connectors, exporters, limits, machine, processors, receivers};
-use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +32,8 @@ pub struct Graph {
     account: Account,
     /// Bytes of memory that the process may use.
     memory: u64,
+    /// What processors have together.
+    places: Places,
 }
 
 /// A running pipeline.
@@ -36,8 +42,8 @@ struct Running {
     /// Pipelines between it and the exporters, itself included.
     height: usize,
     entry: Arc<Entry>,
-    /// Runs if any processor holds state.
-    task: Option<JoinHandle<()>>,
+    /// One for each shard, if any processor holds state.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Graph {
@@ -54,6 +60,7 @@ impl Graph {
             stop_waiting: CancellationToken::new(),
             account: Account::default(),
             memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
+            places: Places::default(),
         };
         watch_memory(registry, graph.account.clone());
         let deliveries = graph.start_exporters(document, registry, &mut errors);
@@ -75,9 +82,9 @@ impl Graph {
         self.receivers.iter().flat_map(|receiver| receiver.listeners.iter().copied())
     }
 
-    /// Whether a pipeline's task has ended, which before draining means that it panicked.
+    /// Whether a task of a pipeline has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
-        self.pipelines.iter().filter_map(|stage| stage.task.as_ref()).any(JoinHandle::is_finished)
+        self.pipelines.iter().flat_map(|stage| &stage.tasks).any(JoinHandle::is_finished)
     }
 
     /// Takes everything down in the order of flow: no new requests, then what is held, pipelines
@@ -94,13 +101,13 @@ impl Graph {
                 let stages = || self.pipelines.iter().filter(|stage| stage.height == height);
                 stages().for_each(|stage| stage.entry.close());
                 for stage in self.pipelines.iter_mut().filter(|stage| stage.height == height) {
-                    if let Some(task) = stage.task.take() {
+                    for task in stage.tasks.drain(..) {
                         let _ = task.await;
                     }
                 }
             }
         };
-        // What a pipeline's task still holds waits for room in the queues, but not for ever.
+        // What pipelines still hold waits for room in the queues, but not for ever.
         let patience = async {
             tokio::time::sleep(limits::DRAIN_TIME).await;
             self.stop_waiting.cancel();
@@ -171,8 +178,8 @@ impl Graph {
                     })
                 });
                 let exits = Exits(exits.collect());
-                let (entry, task) = self.start_pipeline(document, pipeline, exits, registry);
-                self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, task });
+                let (entry, tasks) = self.start_pipeline(document, pipeline, exits, registry);
+                self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, tasks });
                 false
             });
             if waiting.len() == left {
@@ -221,40 +228,82 @@ impl Graph {
         Some(junction)
     }
 
-    /// The pipeline's entry, and its task if any processor holds state.
+    /// The pipeline's entry, and its tasks if any processor holds state.
     fn start_pipeline(
         &self,
         document: &Document,
         pipeline: &Pipeline,
         exits: Exits,
         registry: &Registry,
-    ) -> (Arc<Entry>, Option<JoinHandle<()>>) {
-        let mut stages = Stages::default();
+    ) -> (Arc<Entry>, Vec<JoinHandle<()>>) {
+        let Some(signal) = signal(pipeline) else {
+            return (
+                Arc::new(Entry { leading: vec![], limit: None, next: Next::Exits(exits) }),
+                vec![],
+            );
+        };
+        let shards = self.stages(document, pipeline, signal, registry);
+        let limit = shards.first().and_then(Stages::limit);
+        let (leading, chains): (Vec<_>, Vec<_>) = shards.into_iter().map(Stages::arrange).unzip();
+        // Those that lead hold no state and are the same in all shards.
+        let leading = leading.into_iter().next().unwrap_or_default();
+        let (next, tasks) = match chains.iter().all(Chain::is_empty) {
+            true => (Next::Exits(exits), vec![]),
+            false => {
+                let (shards, tasks) = Shards::start(signal, chains, &exits);
+                (Next::Shards(shards), tasks)
+            }
+        };
+        (Arc::new(Entry { leading, limit, next }), tasks)
+    }
+
+    /// The processors of `pipeline`, for each of its shards.
+    fn stages(
+        &self,
+        document: &Document,
+        pipeline: &Pipeline,
+        signal: Signal,
+        registry: &Registry,
+    ) -> Vec<Stages> {
+        let workers = Handle::current().metrics().num_workers();
+        let shards = shards::count(document, pipeline, workers);
+        let mut all: Vec<Stages> = (0..shards).map(|_| Stages::default()).collect();
+        let (origin, mut before) = (origin(document, pipeline), String::new());
         for configured in pipeline.processors.iter().filter_map(|id| processor(document, id)) {
             let kind = kind_of(processors::LIST, configured.component, |kind| &kind.component);
-            let (Some(kind), Some(signal)) = (kind, signal(pipeline)) else { continue };
-            let (id, pipeline) = (configured.id.as_str(), pipeline.id.as_str());
-            let (account, memory) = (self.account.clone(), self.memory);
-            let setup = processors::Setup::new(id, pipeline, signal, registry);
-            let setup = processors::Setup { account, memory, ..setup };
+            let Some(kind) = kind else { continue };
+            let (id, name) = (configured.id.as_str(), kind.component.name);
+            let setup = processors::Setup::new(id, pipeline.id.as_str(), signal, registry);
+            let setup = processors::Setup {
+                account: self.account.clone(),
+                memory: self.memory,
+                shards,
+                places: self.places.clone(),
+                origin: &origin,
+                before: &before,
+                ..setup
+            };
             let labels = [("processor", id), ("otel_signal", signal.name())];
             let incoming = "otelcol_processor_incoming_items";
             let outgoing = "otelcol_processor_outgoing_items";
             let incoming = registry.counter(incoming, "items that came in", &labels);
             let outgoing = registry.counter(outgoing, "items that were passed on", &labels);
-            let processor = (kind.build)(&configured.section, &setup);
-            let name = kind.component.name;
-            stages.push(Stage { name, incoming, outgoing, processor });
+            let mut built = vec![(kind.build)(&configured.section, &setup)];
+            while built.len() < shards {
+                built.push(match built.first() {
+                    Some(Built::Stateless(shared)) => Built::Stateless(shared.clone()),
+                    _ => (kind.build)(&configured.section, &setup),
+                });
+            }
+            for (stages, processor) in all.iter_mut().zip(built) {
+                let (incoming, outgoing) = (incoming.clone(), outgoing.clone());
+                stages.push(Stage { name, incoming, outgoing, processor });
+            }
+            if !HOLDING.contains(&name) {
+                before = before + id + "\n";
+            }
         }
-        let limit = stages.limit();
-        let (leading, chain) = stages.arrange();
-        if chain.is_empty() {
-            return (Arc::new(Entry { leading, limit, next: Next::Exits(exits) }), None);
-        }
-        let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
-        let task = spawn(chain.run(input, exits));
-        let next = Next::Chain(Mutex::new(Some(sender)));
-        (Arc::new(Entry { leading, limit, next }), Some(task))
+        all
     }
 
     async fn start_receivers(
@@ -301,6 +350,21 @@ impl Graph {
     }
 }
 
+/// Processors that neither change nor drop anything: it is the same behind them.
+const HOLDING: &[&str] = &["trace_window", "batch", "memory_limiter"];
+
+/// Where the telemetry of `pipeline` comes from: its receivers, or itself if one is a connector,
+/// in front of which anything may have happened.
+fn origin(document: &Document, pipeline: &Pipeline) -> String {
+    let is_connector = |id: &ComponentId| document.connectors.iter().any(|c| c.id == *id);
+    if pipeline.receivers.iter().any(is_connector) {
+        return format!("pipeline {}", pipeline.id);
+    }
+    let mut receivers: Vec<&str> = pipeline.receivers.iter().map(ComponentId::as_str).collect();
+    receivers.sort_unstable();
+    receivers.join(" ")
+}
+
 /// The pipelines of `signal` that begin with one of the connectors `ids`.
 fn fed<'a>(
     document: &'a Document,
@@ -343,9 +407,4 @@ fn processor<'a>(document: &'a Document, id: &ComponentId) -> Option<&'a Configu
 
 fn signal(pipeline: &Pipeline) -> Option<Signal> {
     Signal::ALL.into_iter().find(|signal| signal.name() == pipeline.signal)
-}
-
-#[allow(clippy::disallowed_methods, reason = "a pipeline owns its tasks and waits for them")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(task)
 }

@@ -1,17 +1,16 @@
 //! The beginning of a pipeline: leading stateless processors, on the caller's own task.
 
 use super::exits::Exits;
+use super::shards::Shards;
 use crate::account::Limit;
 use crate::batch::Batch;
 use crate::clock;
 use crate::intake::Consumer;
 use crate::processors::{Out, Stateless};
 use crate::telemetry::Counter;
-use crate::verdict::Verdict;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
 /// A leading processor and what goes through it.
 pub struct Leading {
@@ -32,15 +31,15 @@ pub struct Entry {
 pub enum Next {
     /// Nothing holds state.
     Exits(Exits),
-    /// The task that owns the rest. `None` once the pipeline is closed.
-    Chain(Mutex<Option<mpsc::Sender<Batch>>>),
+    /// The tasks that own the rest.
+    Shards(Shards),
 }
 
 impl Entry {
-    /// Takes no more batches; the task behind finishes what it has.
+    /// Takes no more batches; the tasks behind finish what they have.
     pub fn close(&self) {
-        if let Next::Chain(sender) = &self.next {
-            sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Next::Shards(shards) = &self.next {
+            shards.close();
         }
     }
 
@@ -65,16 +64,7 @@ impl Entry {
     async fn hand_on(&self, batch: Batch) {
         match &self.next {
             Next::Exits(exits) => exits.offer(batch).await,
-            Next::Chain(sender) => {
-                let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let Some(sender) = sender else {
-                    batch.settle(&Verdict::busy("the daemon is shutting down"));
-                    return;
-                };
-                if let Err(refused) = sender.send(batch).await {
-                    refused.0.settle(&Verdict::busy("the pipeline has stopped"));
-                }
-            }
+            Next::Shards(shards) => shards.hand_on(batch).await,
         }
     }
 }

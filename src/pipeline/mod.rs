@@ -3,7 +3,8 @@
 //! [`build`] makes the whole graph from a [`Document`](crate::config::Document) before anything
 //! of it starts. A batch's way: the receiving connection's task runs the leading stateless
 //! processors ([`entry`]); from the first stateful one on, the batch belongs to the pipeline's
-//! own task ([`chain`], one per shard), which alone may change the processors behind it; then
+//! own task ([`chain`], one for each of its [`shards`]), which alone may change the processors
+//! behind it; then
 //! every exporter of the pipeline is offered a clone ([`exits`]), which costs no copy. Which
 //! processor runs where is laid out in [`stages`].
 //!
@@ -15,6 +16,7 @@ pub mod catalog;
 mod chain;
 mod entry;
 mod exits;
+mod shards;
 mod stages;
 
 pub use build::Graph;

@@ -5,7 +5,7 @@
 //! once per use, and every step is cheap. A trace that is not used for the time to live goes too.
 
 use crate::moment::Moment;
-use crate::telemetry::{Counter, Gauge};
+use crate::telemetry::{Counter, Level};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub struct Bounds {
 /// What is told about it.
 pub struct Gauges {
     /// Traces that are remembered.
-    pub traces: Gauge,
+    pub traces: Level,
     /// Traces forgotten because a bound was reached.
     pub evicted: Counter,
     /// Traces forgotten after the time to live.
@@ -156,7 +156,7 @@ mod tests {
     fn memory(traces: usize, bytes: usize) -> Memory<Vec<u8>> {
         let registry = Registry::default();
         let gauges = Gauges {
-            traces: registry.gauge("traces", "help", &[]),
+            traces: registry.gauge("traces", "help", &[]).into(),
             evicted: registry.counter("evicted", "help", &[]),
             expired: registry.counter("expired", "help", &[]),
         };

@@ -12,9 +12,10 @@ use crate::batch::{Batch, Signal};
 use crate::config::{Component, Section};
 use crate::limits;
 use crate::moment::Moment;
-use crate::telemetry::{Counter, Gauge, Histogram, Registry};
+use crate::telemetry::{Counter, Gauge, Histogram, Level, Registry};
 use crate::verdict::Verdict;
 use inspect::Inspector;
+use places::Places;
 use std::sync::Arc;
 
 mod actions;
@@ -28,6 +29,7 @@ mod memory;
 mod memory_limiter;
 mod names;
 pub mod orphans;
+pub mod places;
 mod probabilistic_sampler;
 mod repeats;
 mod resource;
@@ -139,14 +141,31 @@ pub struct Setup<'a> {
     pub account: Account,
     /// Bytes of memory that the process may use.
     pub memory: u64,
+    /// How many of this processor there are for the pipeline, each for some of the traces.
+    pub shards: usize,
+    /// What is shared with others, and by whom: those of the same `origin` see telemetry of the
+    /// same receivers, and those with the same `before` as it is behind the same processors.
+    pub places: Places,
+    pub origin: &'a str,
+    pub before: &'a str,
 }
 
 impl<'a> Setup<'a> {
-    /// A setup for one processor alone, with an account of its own and little memory; a pipeline
-    /// sets those of the process.
+    /// A setup for one processor alone, with an account of its own and little memory, and nobody
+    /// to share with; a pipeline sets those of the process.
     pub fn new(id: &'a str, pipeline: &'a str, signal: Signal, registry: &'a Registry) -> Self {
-        let (account, memory) = (Account::default(), limits::MEMORY_UNKNOWN);
-        Setup { id, pipeline, signal, registry, account, memory }
+        Setup {
+            id,
+            pipeline,
+            signal,
+            registry,
+            account: Account::default(),
+            memory: limits::MEMORY_UNKNOWN,
+            shards: 1,
+            places: Places::default(),
+            origin: "",
+            before: "",
+        }
     }
 }
 
@@ -159,6 +178,11 @@ impl Setup<'_> {
     /// A gauge labelled with this processor and pipeline, and `labels`.
     pub fn gauge(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Gauge {
         self.registry.gauge(name, help, &self.labels(labels))
+    }
+
+    /// This shard's part of a gauge labelled with this processor and pipeline.
+    pub fn level(&self, name: &str, help: &str) -> Level {
+        self.gauge(name, help, &[]).into()
     }
 
     /// A histogram labelled with this processor and pipeline, whose buckets end at `bounds`.

@@ -1,6 +1,7 @@
 //! The bench that every processor's tests run on: spans in, spans out, in the text notation.
 
 use super::inspect::Row;
+use super::places::Places;
 use super::{Built, LIST, Out, Setup};
 use crate::batch::{Batch, Signal};
 use crate::config::parse::parse;
@@ -16,6 +17,7 @@ pub struct Bench {
     processor: Built,
     signal: Signal,
     registry: Registry,
+    places: Places,
     now: Moment,
 }
 
@@ -23,17 +25,29 @@ impl Bench {
     /// The processor `name` configured by `yaml`, in a pipeline of `signal`.
     #[track_caller]
     pub fn new(signal: Signal, name: &str, yaml: &str) -> Bench {
+        Bench::build(signal, name, yaml, (Registry::default(), Places::default()))
+    }
+
+    /// The same processor in a pipeline of `signal`, which sees the same as this one.
+    #[track_caller]
+    pub fn beside(&self, signal: Signal, name: &str, yaml: &str) -> Bench {
+        Bench::build(signal, name, yaml, (self.registry.clone(), self.places.clone()))
+    }
+
+    #[track_caller]
+    fn build(signal: Signal, name: &str, yaml: &str, process: (Registry, Places)) -> Bench {
+        let (registry, places) = process;
         let kind = LIST.iter().find(|kind| kind.component.name == name).expect("it is listed");
         let section = section(name, yaml).expect("the test's configuration is valid");
-        let registry = Registry::default();
         let setup = Setup::new(name, signal.name(), signal, &registry);
+        let setup = Setup { places: places.clone(), ..setup };
         let processor = match (kind.build)(&section, &setup) {
             Built::Inspector(inspector) => {
                 Built::Stateful(Box::new(Row::new(vec![inspector], vec![])))
             }
             other => other,
         };
-        Bench { processor, signal, registry, now: Moment::default() }
+        Bench { processor, signal, registry, places, now: Moment::default() }
     }
 
     /// Lets time pass.

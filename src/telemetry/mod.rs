@@ -8,4 +8,4 @@ mod findings;
 mod registry;
 
 pub use findings::{Finding, Findings};
-pub use registry::{Counter, Gauge, Histogram, Kind, Registry, Series};
+pub use registry::{Counter, Gauge, Histogram, Kind, Level, Registry, Series};

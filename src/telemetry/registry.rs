@@ -41,6 +41,31 @@ impl Gauge {
     }
 }
 
+/// A part of a gauge, which shows the sum of its parts; one that ends counts as nothing.
+pub struct Level {
+    gauge: Gauge,
+    shown: i64,
+}
+
+impl Level {
+    pub fn set(&mut self, n: i64) {
+        self.gauge.add(n - self.shown);
+        self.shown = n;
+    }
+}
+
+impl From<Gauge> for Level {
+    fn from(gauge: Gauge) -> Level {
+        Level { gauge, shown: 0 }
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// Numbers by size.
 #[derive(Clone)]
 pub struct Histogram(prometheus::Histogram);

@@ -15,7 +15,7 @@
 //!
 //! - `descendants`: spans below the one that carries the value, across services, from the nearest
 //!   above; two users in two subtrees of a trace stay apart. Log records name no parent: they get
-//!   what records of the same span carry.
+//!   what records of the same span carry, and what their span has.
 //! - `trace`: all of the trace; the first value of a key is the trace's.
 //!
 //! What is inherited is what is known. Behind `trace_window` that is the whole trace. Without it
@@ -23,14 +23,18 @@
 //! remembered are the values of spans that passed, and the root's, which all other spans are below
 //! if the trace has one root only. The same goes for late spans behind a window.
 //!
+//! The memory of one processor id is one for spans and log records, in all pipelines that have the
+//! same receivers and the same processors before it (`processors/places.rs`): values that
+//! `sensitive` would mask in one pipeline do not come from another.
+//!
 //! - An attribute that is there is never changed.
 //! - Baggage comes from outside: values are bounded in length and in number, keys are chosen here,
 //!   the memory is bounded in traces, spans, bytes and time, and everything refused is counted.
 //!   What `sensitive` took out before is not seen here.
 //!
 //! Absent here: metadata of OTLP requests (SDKs batch spans of many users into one, so it can
-//! only name a tenant), and a memory shared between pipelines and replicas: all spans of a trace
-//! must come to one replica.
+//! only name a tenant), and a memory shared between replicas: all spans of a trace must come to
+//! one replica.
 
 mod reading;
 mod tree;
@@ -40,6 +44,7 @@ mod w3c;
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
 use super::names::Pattern;
+use super::places::Striped;
 use super::{Built, Kind, Setup};
 use crate::batch::Signal;
 use crate::config::catalog::Class;
@@ -179,7 +184,7 @@ fn check(section: &Section, problems: &mut Problems) {
 /// The processor.
 struct Baggage {
     reader: Reader,
-    memory: Memory<Known>,
+    memory: Arc<Striped<Memory<Known>>>,
     tree: Tree,
     nodes: Vec<Node>,
     /// The traces of the batch, in the order in which they came, and the latest.
@@ -189,6 +194,8 @@ struct Baggage {
     resource: (usize, Set),
     promoted: usize,
     beyond: usize,
+    /// The number of the items' field with attributes.
+    attributes: u32,
     counters: Counters,
 }
 
@@ -212,8 +219,8 @@ impl Baggage {
             _ => Scope::Descendants,
         };
         Baggage {
-            reader: Reader::new(section, attributes),
-            memory: memory(section, setup),
+            reader: Reader::new(section, setup),
+            memory: setup.shared(|| Striped::new(setup.shards, || memory(section, setup))),
             tree: Tree::new(scope),
             nodes: vec![],
             orders: HashMap::default(),
@@ -221,6 +228,7 @@ impl Baggage {
             resource: (usize::MAX, None),
             promoted: 0,
             beyond: 0,
+            attributes,
             counters: Counters::new(setup),
         }
     }
@@ -276,11 +284,12 @@ impl Baggage {
 
     /// Finds what the items of `trace` inherit, and remembers it.
     fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
-        let known = if self.memory.is_empty() { None } else { self.memory.get(trace, now) };
+        let mut memory = self.memory.lock(trace);
+        let known = if memory.is_empty() { None } else { memory.get(trace, now) };
         let Some(lesson) = self.tree.resolve(run, known) else { return };
         let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
         let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
-        self.beyond += self.memory.update(trace, now, teach);
+        self.beyond += memory.update(trace, now, teach);
     }
 
     fn put(&mut self, node: &Node, edits: &mut Edits) {
@@ -290,7 +299,7 @@ impl Baggage {
             self.beyond += missing;
         } else if missing > 0 {
             let start = Message { bytes: &[], start: node.start };
-            edits.append(start, |out| set.put(node.present, out));
+            edits.append(start, |out| set.put(node.present, self.attributes, out));
             self.promoted += missing;
         }
     }
@@ -313,16 +322,19 @@ fn set(values: values::Values) -> Set {
 fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Known> {
     let forgotten = |cause| {
         let help = "Traces whose baggage was forgotten, by cause.";
-        setup.counter("spanloom_baggage_forgotten_traces", help, &[("cause", cause)])
+        let labels = [("processor", setup.id), ("cause", cause)];
+        setup.registry.counter("spanloom_baggage_forgotten_traces", help, &labels)
     };
+    let (name, help) = ("spanloom_baggage_traces", "Traces whose baggage is known.");
     let gauges = Gauges {
-        traces: setup.gauge("spanloom_baggage_traces", "Traces whose baggage is known.", &[]),
+        // Not the pipeline's: it may be that of several.
+        traces: setup.registry.gauge(name, help, &[("processor", setup.id)]).into(),
         evicted: forgotten("evicted"),
         expired: forgotten("expired"),
     };
     let bounds = Bounds {
-        traces: section.count("limit_traces"),
-        bytes: section.bytes("limit_mib") as usize,
+        traces: setup.portion(section.count("limit_traces")),
+        bytes: setup.portion(section.bytes("limit_mib") as usize),
         ttl: section.duration("ttl"),
     };
     Memory::new(bounds, gauges, Known::weight)
@@ -351,7 +363,7 @@ impl Inspector for Baggage {
     }
 
     fn begin(&mut self, now: Moment) {
-        self.memory.expire(now);
+        self.memory.each(|memory| memory.expire(now));
         self.reader.begin(now);
         self.resource = (usize::MAX, None);
     }

@@ -9,11 +9,14 @@ use crate::otlp::fields::any_value;
 use crate::otlp::view::{self, AnyValue, Attribute};
 use crate::otlp::wire::{Field, put_varint_field};
 use crate::otlp::write::put_text_value;
+use crate::processors::Setup;
 use crate::processors::names::{Names, Pattern};
+use crate::processors::places::Striped;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where values come from, in the order of the configuration.
@@ -112,19 +115,16 @@ pub struct Reader {
     keys: Names<u8>,
     /// Names of the attributes, by number.
     targets: Vec<String>,
-    /// The number of the items' field with attributes.
-    field: u32,
     max_value_bytes: usize,
     plus_as_space: bool,
-    distinct: Distinct,
+    distinct: Arc<Distinct>,
     pub refused: Refused,
     /// A value on its way.
     value: Vec<u8>,
 }
 
 impl Reader {
-    /// A reader for items whose attributes stand in field `field`.
-    pub fn new(section: &Section, field: u32) -> Reader {
+    pub fn new(section: &Section, setup: &Setup<'_>) -> Reader {
         let mut targets: Vec<String> = vec![];
         let mut numbered: Vec<(u8, &str)> = vec![];
         for key in section.list("keys").iter().take(limits::BAGGAGE_KEYS) {
@@ -158,10 +158,9 @@ impl Reader {
             roles: Names::new(roles),
             keys: Names::new(keys),
             targets,
-            field,
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
-            distinct: Distinct::new(section.count("limit_values"), section.duration("ttl")),
+            distinct: setup.shared(|| Distinct::new(section, setup)),
             refused: Refused::default(),
             value: vec![],
         }
@@ -269,7 +268,7 @@ impl Reader {
             return;
         }
         let name = self.targets.get(usize::from(number)).map_or("", String::as_str);
-        values.offer(number, self.field, name.as_bytes(), &self.value);
+        values.offer(number, name.as_bytes(), &self.value);
     }
 }
 
@@ -283,10 +282,18 @@ fn value(field: Field<'_>) -> AnyValue<'_> {
     Attribute::of(field).map_or(AnyValue::Empty, |attribute| attribute.value)
 }
 
-/// How many different values there were lately: a guard against identifiers that are none.
+/// Values from which on the guard is cut into stripes: of so many each gets about as many.
+const STRIPED_VALUES: usize = 1 << 16;
+
+/// How many different values there were lately: a guard against identifiers that are none. One for
+/// all shards, since the same value may come with any trace.
 struct Distinct {
-    seen: HashSet<u64, RandomState>,
+    stripes: Striped<Seen>,
     hasher: RandomState,
+}
+
+struct Seen {
+    hashes: HashSet<u64, RandomState>,
     limit: usize,
     /// Time after which it starts anew.
     ttl: Duration,
@@ -294,24 +301,30 @@ struct Distinct {
 }
 
 impl Distinct {
-    fn new(limit: usize, ttl: Duration) -> Distinct {
-        let (seen, hasher) = (HashSet::default(), RandomState::default());
-        Distinct { seen, hasher, limit, ttl, since: Duration::ZERO }
+    fn new(section: &Section, setup: &Setup<'_>) -> Distinct {
+        let (limit, ttl) = (section.count("limit_values"), section.duration("ttl"));
+        let stripes = if limit < STRIPED_VALUES { 1 } else { setup.shards };
+        let limit = limit.div_ceil(stripes.max(1));
+        let seen = || Seen { hashes: HashSet::default(), limit, ttl, since: Duration::ZERO };
+        Distinct { stripes: Striped::new(stripes, seen), hasher: RandomState::default() }
     }
 
-    fn begin(&mut self, now: Moment) {
-        if now.monotonic.saturating_sub(self.since) >= self.ttl {
-            self.seen = HashSet::default();
-            self.since = now.monotonic;
-        }
+    fn begin(&self, now: Moment) {
+        self.stripes.each(|seen| {
+            if now.monotonic.saturating_sub(seen.since) >= seen.ttl {
+                seen.hashes = HashSet::default();
+                seen.since = now.monotonic;
+            }
+        });
     }
 
-    fn admits(&mut self, number: u8, value: &[u8]) -> bool {
+    fn admits(&self, number: u8, value: &[u8]) -> bool {
         let hash = self.hasher.hash_one((number, value));
-        if self.seen.len() < self.limit {
-            self.seen.insert(hash);
+        let mut seen = self.stripes.lock(u128::from(hash));
+        if seen.hashes.len() < seen.limit {
+            seen.hashes.insert(hash);
             return true;
         }
-        self.seen.contains(&hash)
+        seen.hashes.contains(&hash)
     }
 }

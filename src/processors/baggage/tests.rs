@@ -173,6 +173,56 @@ fn log_records_get_what_records_of_their_trace_carry() {
 }
 
 #[test]
+fn log_records_get_what_their_span_has() {
+    let mut spans = Bench::new(Signal::Traces, "baggage", "{}");
+    let mut logs = spans.beside(Signal::Logs, "baggage", "{}");
+    logs.check_untouched("log 1/a2 info \"too early\"");
+    spans.check(
+        "span 1/a1 user.id=\"al\"\nspan 1/a2 parent=a1 tenant=\"t\"\nspan 1/a3 parent=a1",
+        "span 1/a1 user.id=\"al\"\nspan 1/a2 parent=a1 tenant=\"t\" user.id=\"al\"
+span 1/a3 parent=a1 user.id=\"al\"",
+    );
+    logs.check(
+        "log 1/a2 info \"a\"\nlog 1/a1 info \"b\" session.id=\"own\"\nlog 1/a1 info \"c\"
+log 1/- info \"of the trace\"\nlog 1/a2 info \"d\" user.id=\"bob\"\nlog 2/a1 info \"another\"",
+        "log 1/a2 info \"a\" user.id=\"bob\" tenant=\"t\"
+log 1/a1 info \"b\" session.id=\"own\" user.id=\"al\"
+log 1/a1 info \"c\" session.id=\"own\" user.id=\"al\"
+log 1/- info \"of the trace\" user.id=\"al\"
+log 1/a2 info \"d\" user.id=\"bob\" tenant=\"t\"\nlog 2/a1 info \"another\"",
+    );
+    logs.check("log 1/a1 info \"e\"", "log 1/a1 info \"e\" session.id=\"own\" user.id=\"al\"");
+    // What records carry is not the span's, nor that of those below it.
+    spans.check("span 1/a4 parent=a2", "span 1/a4 parent=a2 tenant=\"t\" user.id=\"al\"");
+    assert_eq!(spans.metric("spanloom_baggage_traces", ""), 1);
+}
+
+#[test]
+fn two_users_of_a_trace_stay_apart_in_its_log_records_too() {
+    let mut spans = Bench::new(Signal::Traces, "baggage", "{}");
+    let mut logs = spans.beside(Signal::Logs, "baggage", "{}");
+    spans.pass(request(
+        "span 1/c1\nspan 1/a1 parent=c1 user.id=\"al\"\nspan 1/a2 parent=a1
+span 1/b1 parent=c1 user.id=\"bob\"\nspan 1/b2 parent=b1",
+    ));
+    logs.check(
+        "log 1/a2 info \"\"\nlog 1/b2 info \"\"
+log 1/c1 info \"\"\nlog 1/- info \"\"\nlog 1/d1 info \"\"",
+        "log 1/a2 info \"\" user.id=\"al\"\nlog 1/b2 info \"\" user.id=\"bob\"
+log 1/c1 info \"\"\nlog 1/- info \"\"\nlog 1/d1 info \"\"",
+    );
+}
+
+#[test]
+fn in_the_scope_of_a_trace_log_records_and_spans_are_alike() {
+    let mut spans = Bench::new(Signal::Traces, "baggage", "{scope: trace}");
+    let mut logs = spans.beside(Signal::Logs, "baggage", "{scope: trace}");
+    logs.pass(request("log 1/a1 info \"\" tenant=\"t\""));
+    spans.check("span 1/b1 user.id=\"u\"", "span 1/b1 user.id=\"u\" tenant=\"t\"");
+    logs.check("log 1/c1 info \"\"", "log 1/c1 info \"\" tenant=\"t\" user.id=\"u\"");
+}
+
+#[test]
 fn values_go_down_and_stay_in_their_subtree() {
     check(
         "baggage",

@@ -14,7 +14,8 @@ pub type Set = Option<Arc<Values>>;
 pub enum Scope {
     /// Spans below the one that carries a value, each from the nearest above it.
     Descendants,
-    /// Log records of the same span: they name no parent.
+    /// Log records: they name no parent, and get what records of the same span carry, then what
+    /// their span has.
     SameSpan,
     /// All items of the trace.
     Trace,
@@ -54,11 +55,15 @@ pub enum State {
 pub struct Known {
     root: Root,
     /// Of spans that have other values than the root.
-    spans: HashMap<u64, Arc<Values>, RandomState>,
-    /// Bytes of the values in `spans`.
+    spans: Sets,
+    /// What log records of spans carry, which is not what the spans do.
+    records: Option<Box<Sets>>,
+    /// Bytes of the values in `spans` and `records`.
     bytes: usize,
     last: Set,
 }
+
+type Sets = HashMap<u64, Arc<Values>, RandomState>;
 
 /// The span that all others of the trace are below.
 #[derive(Clone, Default)]
@@ -82,7 +87,9 @@ impl Root {
 impl Known {
     /// Bytes on the heap.
     pub fn weight(&self) -> usize {
-        let slots = self.spans.capacity() + self.spans.capacity() / 7;
+        let records = self.records.as_ref().map_or(0, |records| records.capacity() + 8);
+        let slots = self.spans.capacity() + records;
+        let slots = slots + slots / 7;
         let root = match &self.root {
             Root::One(_, Some(set)) => weight(set),
             _ => 0,
@@ -90,18 +97,47 @@ impl Known {
         slots * (size_of::<(u64, Arc<Values>)>() + 1) + self.bytes + root
     }
 
-    /// Remembers what was found of the items in `run`, `most` spans at most. Yields how many could
-    /// not be.
+    /// What the span has; what the root has, if all others are below it.
+    fn span(&self, span: u64) -> Set {
+        self.spans.get(&span).cloned().or_else(|| self.root.set())
+    }
+
+    /// What records of the span carry.
+    fn records(&self, span: u64) -> Set {
+        self.records.as_ref()?.get(&span).cloned()
+    }
+
+    /// Remembers what was found of the spans in `run`, `most` of them at most. Yields how many
+    /// could not be.
     fn learn(&mut self, run: &[Node], root: Root, most: usize) -> usize {
-        let top = root.set();
         self.root = root;
-        let mut beyond = 0;
-        for node in run {
+        let mut spans = std::mem::take(&mut self.spans);
+        let beyond = self.keep(&mut spans, run.iter(), most);
+        self.spans = spans;
+        beyond
+    }
+
+    /// The same of what log records in `run` carry.
+    fn learn_records(&mut self, run: &[Node], most: usize) -> usize {
+        let mut records = self.records.take().unwrap_or_default();
+        let beyond = self.keep(&mut records, run.iter().filter(|node| node.own.is_some()), most);
+        self.records = Some(records);
+        beyond
+    }
+
+    fn keep<'n>(
+        &mut self,
+        sets: &mut Sets,
+        nodes: impl Iterator<Item = &'n Node>,
+        most: usize,
+    ) -> usize {
+        let (top, mut beyond) = (self.root.set(), 0);
+        for node in nodes {
             let Some(set) = node.set.as_ref().filter(|_| node.span != 0) else { continue };
             if top.as_ref().is_some_and(|top| Arc::ptr_eq(top, set)) {
                 continue;
             }
-            if self.spans.len() >= most {
+            if sets.len() >= most {
                 beyond += 1;
                 continue;
             }
@@ -109,7 +145,7 @@ impl Known {
                 self.bytes += weight(set);
                 self.last = Some(set.clone());
             }
-            self.spans.insert(node.span, set.clone());
+            sets.insert(node.span, set.clone());
         }
         beyond
     }
@@ -135,8 +171,11 @@ pub struct Lesson(Root);
 impl Lesson {
     /// Teaches it; see [`Known::learn`].
     pub fn teach(self, known: &mut Known, run: &[Node], scope: Scope, most: usize) -> usize {
-        let run = if scope == Scope::Trace { &[][..] } else { run };
-        known.learn(run, self.0, most)
+        match scope {
+            Scope::Descendants => known.learn(run, self.0, most),
+            Scope::SameSpan => known.learn_records(run, most),
+            Scope::Trace => known.learn(&[], self.0, most),
+        }
     }
 }
 
@@ -156,11 +195,11 @@ impl Tree {
         if known.is_none() && !run.iter().any(carries) {
             return None;
         }
-        Some(Lesson(match self.scope {
-            Scope::Descendants => self.spans(run, known),
+        match self.scope {
+            Scope::Descendants => Some(Lesson(self.spans(run, known))),
             Scope::SameSpan => self.same_span(run, known),
-            Scope::Trace => self.trace(run, known),
-        }))
+            Scope::Trace => Some(Lesson(self.trace(run, known))),
+        }
     }
 
     /// Items without a trace have what they carry.
@@ -262,18 +301,21 @@ impl Tree {
         }
     }
 
-    fn same_span(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
+    /// Of what came from spans there is nothing to remember.
+    fn same_span(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Lesson> {
         let mut sets: HashMap<u64, Set, RandomState> = HashMap::default();
         for node in run.iter().filter(|node| node.span != 0) {
-            let before = || known.and_then(|known| known.spans.get(&node.span)).cloned();
+            let before = || known.and_then(|known| known.records(node.span));
             let set = sets.entry(node.span).or_insert_with(before);
             *set = self.join(set, &node.own);
         }
-        for node in run {
+        for node in run.iter_mut() {
             let at_span = sets.get(&node.span).cloned().unwrap_or_default();
-            node.set = self.own(&node.own, &at_span, &node.resource);
+            let above = known.and_then(|known| known.span(node.span));
+            let above = self.join(&at_span, &above);
+            node.set = self.own(&node.own, &above, &node.resource);
         }
-        Root::Unknown
+        run.iter().any(|node| node.own.is_some()).then_some(Lesson(Root::Unknown))
     }
 
     fn trace(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {

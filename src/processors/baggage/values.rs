@@ -1,5 +1,8 @@
-//! Values of one request, encoded as the attributes that spans get.
+//! Values of one request, encoded as the attributes that spans get. Log records have theirs in a
+//! field of another number, and get the same behind another tag.
 
+use crate::otlp::fields::span;
+use crate::otlp::wire::{WireType, put_tag};
 use crate::otlp::write::put_attribute;
 use smallvec::SmallVec;
 
@@ -32,11 +35,10 @@ impl Values {
         self.mask
     }
 
-    /// Gives `target` a value if it has none: an attribute `name` in field `number` with the
-    /// encoded `AnyValue`.
-    pub fn offer(&mut self, target: u8, number: u32, name: &[u8], value: &[u8]) {
+    /// Gives `target` a value if it has none: an attribute `name` with the encoded `AnyValue`.
+    pub fn offer(&mut self, target: u8, name: &[u8], value: &[u8]) {
         if self.mask & 1 << target == 0 {
-            put_attribute(&mut self.encoded, number, name, value);
+            put_attribute(&mut self.encoded, span::ATTRIBUTES, name, value);
             self.ended(target);
         }
     }
@@ -51,14 +53,18 @@ impl Values {
         }
     }
 
-    /// Appends the attributes of all targets that `present` does not have.
-    pub fn put(&self, present: u32, out: &mut Vec<u8>) {
-        if self.mask & present == 0 {
+    /// Appends the attributes of all targets that `present` does not have, as those of an item
+    /// that has them in field `number`.
+    #[inline]
+    pub fn put(&self, present: u32, number: u32, out: &mut Vec<u8>) {
+        if self.mask & present == 0 && number == span::ATTRIBUTES {
             return out.extend_from_slice(&self.encoded);
         }
         for (target, attribute) in self.attributes() {
             if present & 1 << target == 0 {
-                out.extend_from_slice(attribute);
+                put_tag(out, number, WireType::Len);
+                // The tag of a span's attributes takes one byte.
+                out.extend_from_slice(attribute.get(1..).unwrap_or_default());
             }
         }
     }

@@ -196,7 +196,7 @@ impl Orphans {
             },
             settle: section.duration("settle"),
             traces: memory(section, setup),
-            seen: Seen::new(section.count("limit_spans")),
+            seen: Seen::new(setup.portion(section.count("limit_spans"))),
             current: (0, false),
             waiting: vec![],
             found: Signature::ALL.iter().map(found).collect(),
@@ -319,12 +319,12 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
         setup.counter("spanloom_orphans_forgotten_traces", help, &[("cause", cause)])
     };
     let gauges = Gauges {
-        traces: setup.gauge("spanloom_orphans_traces", "Traces that are remembered.", &[]),
+        traces: setup.level("spanloom_orphans_traces", "Traces that are remembered."),
         evicted: forgotten("evicted"),
         expired: forgotten("expired"),
     };
     let bounds = Bounds {
-        traces: section.count("limit_traces"),
+        traces: setup.portion(section.count("limit_traces")),
         bytes: usize::MAX,
         ttl: section.duration("ttl"),
     };

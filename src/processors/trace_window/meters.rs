@@ -2,7 +2,7 @@
 
 use super::runs::Gone;
 use crate::processors::Setup;
-use crate::telemetry::{Counter, Gauge};
+use crate::telemetry::{Counter, Level};
 
 /// Why a trace leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +52,10 @@ pub struct Meters {
     held_milliseconds: Counter,
     pub late: Counter,
     pub copied: Counter,
-    pub traces: Gauge,
-    pub items: Gauge,
-    pub bytes: Gauge,
-    pub remembered: Gauge,
+    pub traces: Level,
+    pub items: Level,
+    pub bytes: Level,
+    pub remembered: Level,
     pub forgotten: Counter,
     pub expired: Counter,
 }
@@ -65,7 +65,7 @@ impl Meters {
         let theirs = |name| format!("otelcol_processor_groupbytrace_{name}");
         let ours = |name| format!("spanloom_trace_window_{name}");
         let counter = |name: String, help| setup.counter(&name, help, &[]);
-        let gauge = |name: String, help| setup.gauge(&name, help, &[]);
+        let gauge = |name: String, help| setup.level(&name, help);
         let released = |cause: &Cause| {
             let help = "Traces that left the window, by cause.";
             setup.counter(&theirs("traces_released"), help, &[("cause", cause.name())])

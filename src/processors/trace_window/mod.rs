@@ -17,6 +17,7 @@
 //! - Held spans are copies, request by request, so that they keep no connection's buffer alive; in
 //!   memory that is sparsely held they are moved together. A request of whole traces leaves as it
 //!   came, and one in which nothing is to be held passes untouched.
+//! - Each shard of a pipeline has a window of its own, and its part of the limits.
 //! - Log records are held by their trace id in the same way; those without one pass at once.
 //!
 //! **Clients do not wait for the window**: a request of which something is held is answered when
@@ -40,7 +41,7 @@ mod slab;
 mod traces;
 mod window;
 
-use super::{Built, Kind};
+use super::{Built, Kind, Setup};
 use crate::config::catalog::Class;
 use crate::config::{Component, Key, Problems, Section};
 use crate::limits;
@@ -61,7 +62,7 @@ const KEYS: &[Key] = &[
     Key::int("limit_spans", limits::WINDOW_SPANS, 1..=1 << 28, "spans that are held"),
     Key::int("limit_released", limits::WINDOW_RELEASED, 1..=1 << 24, "traces remembered as left"),
     Key::duration("ttl", limits::TRACE_TTL, "how long a trace is remembered as left"),
-    Key::ignored("num_workers", "one task owns a pipeline's window"),
+    Key::ignored("num_workers", "a pipeline has a window for each of its `shards`"),
     Key::unsupported("store_on_disk", "windows are held in memory; remove the key"),
     Key::unsupported(
         "discard_orphans",
@@ -131,14 +132,16 @@ struct Limits {
 }
 
 impl Limits {
-    pub fn new(section: &Section) -> Limits {
+    /// What one shard has of them.
+    pub fn new(section: &Section, setup: &Setup<'_>) -> Limits {
         let bytes = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
+        let bytes = setup.portion(bytes);
         let left = bytes / limits::WINDOW_LEFT_SHARE / Traces::trace_bytes();
         Limits {
             bytes: bytes / 100 * limits::WINDOW_HELD_PERCENT,
-            spans: section.count("limit_spans"),
-            traces: section.count("num_traces"),
-            left: section.count("limit_released").min(left),
+            spans: setup.portion(section.count("limit_spans")),
+            traces: setup.portion(section.count("num_traces")),
+            left: setup.portion(section.count("limit_released")).min(left),
             ttl: section.duration("ttl"),
         }
     }

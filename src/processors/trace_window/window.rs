@@ -48,7 +48,7 @@ pub struct Window {
 
 impl Window {
     pub fn new(section: &Section, setup: &Setup<'_>) -> Window {
-        let limits = Limits::new(section);
+        let limits = Limits::new(section, setup);
         let segment = limits.bytes / limits::WINDOW_SEGMENTS;
         let segment = segment.clamp(limits::WINDOW_SEGMENT_MIN, limits::WINDOW_SEGMENT_MAX);
         Window {
