@@ -169,6 +169,7 @@ mod tests {
     use crate::otlp::json::to_json;
     use crate::otlp::text;
     use crate::transport::compress::deflate;
+    use proptest::prelude::*;
 
     fn request(text: &str) -> Bytes {
         text::parse(text).unwrap().into()
@@ -242,5 +243,17 @@ mod tests {
         check(&frames, Err(", message 2: "));
         check(&[7, 0, 0, 0, 0], Err(", message 1: longer than any may be"));
         check(&[&GZIP[..], b"x"].concat(), Err("gzip"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_file_is_read_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let _ = batches(Bytes::from(bytes.clone()));
+            let whole = [json(TWO), Form::Frames.record(request(TWO).to_vec()), bytes].concat();
+            let _ = batches(Bytes::from(whole[cut.index(whole.len())..].to_vec()));
+        }
     }
 }
