@@ -2,8 +2,8 @@
 //! pipeline's own, and which share a walk.
 //!
 //! Inspectors in a row become one processor. A second one of the same type begins a new row: it
-//! must see what the first has added, and so must a stateless one (`sensitive`). A stateless
-//! processor leads, unless it can inspect and stands directly before inspectors that hold state;
+//! must see what the first has added, and so must a stateless one (`sensitive`). One that holds
+//! items ends its row. A stateless processor leads, unless it can inspect and stands directly before inspectors that hold state;
 //! then it joins them, for one walk on one task is cheaper than two on two.
 
 use super::chain::{Chain, Follower, Link};
@@ -69,7 +69,8 @@ fn rows(stages: Vec<Stage>) -> Vec<Vec<Stage>> {
 
 fn joins(before: &Stage, stage: &Stage) -> bool {
     let is_stateless = matches!(stage.processor, Built::Stateless(_));
-    before.name != stage.name && !is_stateless && inspects(before) && inspects(stage)
+    let holds = matches!(&before.processor, Built::Inspector(inspector) if inspector.may_hold());
+    before.name != stage.name && !is_stateless && !holds && inspects(before) && inspects(stage)
 }
 
 fn inspects(stage: &Stage) -> bool {

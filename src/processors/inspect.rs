@@ -14,9 +14,11 @@ use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{key_value, log_record, span};
+use crate::otlp::join;
 use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value};
 use crate::telemetry::Counter;
+use crate::verdict::Verdict;
 use std::sync::Arc;
 
 /// A processor that looks at items one by one and says what it changes as edits.
@@ -61,6 +63,30 @@ pub trait Inspector: Send {
 
     /// Looks at the whole request once more, as it came in.
     fn look_back(&mut self, _request: Request<'_>, _now: Moment) {}
+
+    /// Whether it may hold items. Then it is the last of its row, since what follows sees those
+    /// items later and in other batches.
+    fn may_hold(&self) -> bool {
+        false
+    }
+
+    /// The numbers, in order, of the items of this batch that it holds, among those that it was
+    /// shown.
+    fn holds(&mut self) -> Vec<u32> {
+        vec![]
+    }
+
+    /// Takes over the items that it holds, with the edits of the whole row in them.
+    fn hold(&mut self, _items: Batch, _now: Moment) {}
+
+    /// As of [`Stateful`], of what is held.
+    fn wake_at(&self) -> Option<Moment> {
+        None
+    }
+
+    fn wake(&mut self, _now: Moment, _out: &mut Out) {}
+
+    fn finish(&mut self, _now: Moment, _out: &mut Out) {}
 }
 
 /// A span or a log record, its fields sorted by what they are for.
@@ -366,8 +392,55 @@ impl Stateful for Row {
             passed.add(*left);
             came.add(*left);
         }
-        out.pass(batch);
+        match self.inspection.inspectors.last_mut() {
+            Some(last) if last.may_hold() => {
+                hold(last.as_mut(), batch, now, out);
+                last.wake(now, out);
+            }
+            _ => out.pass(batch),
+        }
     }
+
+    fn wake_at(&self) -> Option<Moment> {
+        self.inspection.inspectors.last()?.wake_at()
+    }
+
+    fn wake(&mut self, now: Moment, out: &mut Out) {
+        if let Some(last) = self.inspection.inspectors.last_mut() {
+            last.wake(now, out);
+        }
+    }
+
+    fn finish(&mut self, now: Moment, out: &mut Out) {
+        if let Some(last) = self.inspection.inspectors.last_mut() {
+            last.finish(now, out);
+        }
+    }
+}
+
+/// Passes `batch` but for what `inspector` holds of it. For that whoever waits is answered: no
+/// client waits as long as a processor may hold.
+fn hold(inspector: &mut dyn Inspector, batch: Batch, now: Moment, out: &mut Out) {
+    let numbers = inspector.holds();
+    if numbers.is_empty() {
+        return out.pass(batch);
+    }
+    let (mut numbers, mut number) = (numbers.into_iter().peekable(), 0);
+    let parts = join::partition(batch.signal().message(), batch.bytes(), |_| {
+        let held = numbers.next_if_eq(&number).is_some();
+        number += 1;
+        usize::from(held)
+    });
+    for (held, part) in parts {
+        let mut part = batch.part(part.bytes, part.items);
+        if held == 0 {
+            out.pass(part);
+        } else {
+            part.receipts.take_custody();
+            inspector.hold(part, now);
+        }
+    }
+    batch.settle(&Verdict::Accepted);
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ receivers:
 processors:
   sensitive: {}
   baggage: {}
-  orphans: {}
+  orphans: {head_hold: 500ms}
 exporters:
   otlp_grpc: {endpoint: \"http://SINK\", compression: none}
 service:

@@ -171,6 +171,7 @@ pub struct Parent {
     pub span: u64,
     /// Empty if it is not known.
     pub service: String,
+    pub service_hash: u64,
     pub tier: u8,
     pub confidence: f64,
 }
@@ -188,6 +189,8 @@ pub struct Finding {
     pub candidates: usize,
     pub gap_ms: Option<f64>,
     pub wait_ms: Option<i64>,
+    /// Trace and span of the model whose answer called the tool.
+    pub asked_by: Option<(u128, u64)>,
 }
 
 impl Finding {

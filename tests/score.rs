@@ -1,0 +1,68 @@
+//! The score of `orphans` on torn traces whose truth is known: a short form with every run of the
+//! tests, and the whole as `just score`, on other seeds and frameworks than it was tuned on.
+
+mod corpus;
+
+use corpus::breakers::{Broken, break_some};
+use corpus::dialects::{Dialect, REPORTED, TUNED};
+use corpus::generator::{Keys, Settings, traces};
+use corpus::pipeline::{Passed, run};
+use corpus::score::Score;
+
+fn settings(keys: Keys, seed: u64, traces: usize, dialects: &'static [Dialect]) -> Settings {
+    Settings { seed, traces, keys, rate: 10.0, skew: 20.0, dialects }
+}
+
+fn passed(settings: &Settings, share: f64) -> (Broken, Passed) {
+    let made = traces(settings);
+    let broken = break_some(made, share, settings.keys, settings.seed ^ 7);
+    let passed = run(&broken.spans, settings.seed ^ 11, true, "{}");
+    (broken, passed)
+}
+
+fn score(settings: &Settings, share: f64) -> Score {
+    let (broken, passed) = passed(settings, share);
+    assert_eq!(passed.spans, broken.spans.len(), "every span leaves once");
+    Score::of(&broken, &passed)
+}
+
+#[test]
+#[ignore = "takes minutes in a debug build; run it by `just score`"]
+fn the_whole() {
+    let number = std::env::var("SCORE_TRACES").ok().and_then(|text| text.parse().ok());
+    let number = number.unwrap_or(8000);
+    for (sort, dialects, seed) in [("tuned", TUNED, 1), ("reported", REPORTED, 77_001)] {
+        for keys in [Keys::Full, Keys::Session, Keys::None] {
+            let settings = settings(keys, seed, number, dialects);
+            score(&settings, 0.3).print(&format!("{sort}, keys {keys:?}"));
+        }
+        let settings = settings(Keys::Full, seed + 9, number, dialects);
+        score(&settings, 0.0).print(&format!("{sort}, intact"));
+    }
+}
+
+#[test]
+fn intact_traces_have_no_findings() {
+    for keys in [Keys::Full, Keys::Session] {
+        let score = score(&settings(keys, 3, 300, TUNED), 0.0);
+        assert_eq!(score.false_findings, 0, "{:?}", score.notes);
+    }
+}
+
+#[test]
+fn torn_traces_are_found_and_joined_where_keys_are() {
+    let score = score(&settings(Keys::Full, 4, 400, REPORTED), 0.5);
+    assert_eq!(score.rewrites.wrong, 0, "{:?}", score.notes);
+    assert!(score.joins.precision() >= 0.95, "{:?}", score.notes);
+    assert!(score.joins.recall() >= 0.9, "{:?}", score.notes);
+    // Gaps are few here, and some longer than is looked for.
+    for (name, counts) in corpus::score::SIGNATURES.iter().zip(&score.signatures) {
+        let least = if *name == "unexplained_gap" { 0.6 } else { 0.9 };
+        assert!(counts.f1() >= least, "{name}: {counts:?} {:?}", score.notes);
+    }
+}
+
+#[test]
+fn documented_shapes_are_told_apart() {
+    corpus::shapes::check_all();
+}
