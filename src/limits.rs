@@ -374,6 +374,15 @@ pub const ORPHAN_SETTLE: &str = "15s";
 /// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
 pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
 
+/// How long late spans follow those that `orphans` joined to another trace. Stragglers come within
+/// a day, as long as a spool of an agent's machine lasts. Key `alias_ttl`.
+pub const ORPHAN_ALIAS_TTL: &str = "24h";
+
+/// Fragments that are joined to one trace, and spans of all of them: beyond that it would be the
+/// failure that it mends, seen from the other side. Metric `spanloom_orphans_refused`.
+pub const ORPHAN_FRAGMENTS: usize = 200;
+pub const ORPHAN_JOINED_SPANS: usize = 50_000;
+
 /// Bytes that a compressed file may unfold to for `spanloom diagnose`, which holds files whole. It
 /// is a command of a person, who sees the error; no metric.
 pub const DIAGNOSE_BYTES: usize = 1 << 30;

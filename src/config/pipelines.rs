@@ -105,7 +105,28 @@ impl Walk<'_> {
         let processors = self.references(node, "processors", &path, &[Class::Processor], signal_of);
         let exporters = self.references(node, "exporters", &path, &outlets, signal_of);
         let place = entry.place.clone();
+        self.whole_traces(&processors, &place, &path);
         Some(Pipeline { id, signal, receivers, processors, exporters, shards, place })
+    }
+
+    /// What gives the spans of a torn piece another trace id must have all of them.
+    fn whole_traces(&mut self, processors: &[ComponentId], place: &Place, path: &str) {
+        let good = self.shelves.iter().filter(|shelf| shelf.class == Class::Processor);
+        let good: Vec<&Configured> = good.flat_map(|shelf| &shelf.good).collect();
+        let find = |id: &ComponentId| good.iter().find(|known| known.id == *id).copied();
+        let mut windowed = false;
+        for processor in processors.iter().filter_map(find) {
+            let name = processor.component.name;
+            windowed |= name == "trace_window";
+            if !windowed && name == "orphans" && processor.section.text("mode") == "rewrite" {
+                let id = processor.id.as_str();
+                let text = format!(
+                    "{id} has mode: rewrite, which takes whole traces; list a trace_window \
+                     before it"
+                );
+                self.problems.error(place.clone(), path, text);
+            }
+        }
     }
 
     /// The references in the list `key` of `node`, each checked; only good ones are returned.

@@ -159,8 +159,9 @@ mod tests {
 
     #[test]
     fn traces_go_in_whole_and_in_the_order_of_their_starts() {
-        let first = "resource service.name=\"a\"\nscope \"s\"\nspan 1/a1 \"late\" 1..9ms\n\
-                     span 2/b1 \"early\" 0..30ms\nscope \"t\"\nspan 1/a2 parent=a1 \"child\" 2..3ms";
+        let first = "resource service.name=\"a\"\nscope \"s\"\n\
+                     span 1/a1 \"late\" 1..9ms\nspan 2/b1 \"early\" 0..30ms\n\
+                     scope \"t\"\nspan 1/a2 parent=a1 \"child\" 2..3ms";
         let second = "resource service.name=\"b\"\nscope -\nspan 1/a3 parent=a1 \"there\" 3..4ms";
         let done = replay(&[batch(first), batch(second)]).unwrap();
         let printed: Vec<String> =

@@ -5,6 +5,7 @@ use super::facts::{Facts, INTERNAL, Reader, SERVER};
 use super::hold::{Block, Hold};
 use super::index::{Index, Root, Trace};
 use super::judge::{Judge, Verdict, legitimate};
+use super::links::Links;
 use super::seen::Seen;
 use super::tags::{self, Finding, Signature, Tags};
 use super::words;
@@ -40,6 +41,7 @@ struct Waiting {
 /// The processor.
 pub struct Orphans {
     tags: Tags,
+    links: Option<Links>,
     reader: Reader,
     services: HashMap<u64, String, RandomState>,
     index: Index,
@@ -100,12 +102,15 @@ impl Meters {
 impl Orphans {
     pub fn new(section: &Section, setup: &Setup<'_>) -> Orphans {
         let tags = Tags::new(section.text("prefix"));
+        let links = section.text("mode") == "link";
+        let links = links.then(|| Links::new(section.text("prefix")));
         let hasher = RandomState::default();
         let tells = words::tells(tags.name(tags::SIGNATURE), section.text("tenant"));
         let boundaries = section.count("limit_boundaries");
         let limit = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
         Orphans {
             tags,
+            links,
             reader: Reader { tells, hasher: hasher.clone(), service: 0, tenant: 0 },
             services: HashMap::default(),
             index: Index::new(boundaries, memory(section, setup), hasher),
@@ -221,7 +226,10 @@ impl Orphans {
             parent.service = service.cloned().unwrap_or_default();
         }
         let message = Message { bytes: &[], start };
-        edits.append(message, |out| self.tags.put(out, &finding));
+        edits.append(message, |out| {
+            self.tags.put(out, &finding);
+            self.links.iter().for_each(|links| links.put(out, &finding));
+        });
         if let Some(counter) = self.meters.found.get(signature as usize) {
             counter.add(1);
         }

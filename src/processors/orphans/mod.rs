@@ -24,26 +24,37 @@
 //! Absent here: links and rewriting, self time without explanation.
 
 mod ages;
+mod aliases;
 mod calls;
 mod engine;
 mod facts;
 mod hold;
 mod index;
 mod judge;
+mod links;
 mod matching;
 pub mod remedy;
+mod rewrite;
 mod seen;
 pub mod tags;
 mod words;
 
+use super::inspect::{Inspector, Row};
 use super::{Built, Kind};
 use crate::config::catalog::{Class, no_check};
 use crate::config::{Component, Key};
 use crate::limits;
 use engine::Orphans;
+use rewrite::Rewrite;
 
 const KEYS: &[Key] = &[
     Key::text("prefix", tags::PREFIX, "what the names of attributes written here begin with"),
+    Key::choice(
+        "mode",
+        &["tag", "link", "rewrite"],
+        "tag",
+        "`tag` writes attributes, `link` links to the parent too, `rewrite` joins",
+    ),
     Key::duration("head_hold", limits::ORPHAN_HOLD, "how long a head waits for evidence"),
     Key::duration(
         "hold_max",
@@ -66,12 +77,16 @@ const KEYS: &[Key] = &[
         2..=1 << 24,
         "calls, agents and tools that are remembered as parents",
     ),
+    Key::duration("alias_ttl", limits::ORPHAN_ALIAS_TTL, "how long late spans follow a join"),
     Key::duration("ttl", limits::TRACE_TTL, "how long a silent trace is remembered"),
 ];
 
 const SAMPLE: &str = "\
 # of the attributes that tag a span
 prefix: app.agent
+# tag; link: also link to the parent; rewrite: behind a trace_window, also give torn spans the trace
+# and the parent that an exact key names
+mode: tag
 # how long a head waits for evidence of its parent, and how long while its trace has no root and
 # still grows; 0s judges at once by what is known
 head_hold: 15s
@@ -89,6 +104,8 @@ limit_traces: 50000
 limit_spans: 500000
 limit_boundaries: 100000
 ttl: 10m
+# how long late spans follow those that were joined
+alias_ttl: 24h
 ";
 
 /// The entry in the catalogue.
@@ -103,8 +120,19 @@ pub const KIND: Kind = Kind {
         keys: KEYS,
         check: no_check,
     },
-    build: |section, setup| Built::Inspector(Box::new(Orphans::new(section, setup))),
+    build: |section, setup| {
+        let orphans: Box<dyn Inspector> = Box::new(Orphans::new(section, setup));
+        match section.text("mode") {
+            "rewrite" => {
+                let tagger = Box::new(Row::new(vec![orphans], vec![]));
+                Built::Stateful(Box::new(Rewrite::new(section, setup, tagger)))
+            }
+            _ => Built::Inspector(orphans),
+        }
+    },
 };
 
+#[cfg(test)]
+mod rewrite_tests;
 #[cfg(test)]
 mod tests;

@@ -292,6 +292,7 @@ mod tests {
     use super::*;
     use crate::otlp::text::parse;
     use crate::otlp::view::{Request, ScopeGroup};
+    use crate::processors::orphans::tags;
     use std::fmt::Write;
 
     /// The boundary at the first of the spans in `notation`, whose parent is the second, if any.
@@ -390,5 +391,15 @@ mod tests {
         }
         let how = "write it anew: SPANLOOM_WRITE_DOCS=1 cargo test --lib orphans::remedy";
         assert!(page.contains(&table), "{how}\n{table}");
+    }
+
+    #[test]
+    fn the_page_explains_every_word() {
+        let page = std::fs::read_to_string(PAGE).unwrap_or_default();
+        let signatures = tags::Signature::ALL.map(|signature| signature.name());
+        let words = signatures.iter().chain(&tags::cause::ALL).chain(&tags::evidence::ALL);
+        for word in words {
+            assert!(page.contains(&format!("`{word}`")), "{word} is not in docs/orphans.md");
+        }
     }
 }
