@@ -25,6 +25,10 @@ bench *filter:
 fuzz target minutes="1":
     ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
 
+# Hold the OTLP checklist against an endpoint and print it as a table; against spanloom without URLs
+conformance http="" grpc="":
+    CONFORMANCE_HTTP={{ http }} CONFORMANCE_GRPC={{ grpc }} cargo test --test conformance -- --nocapture
+
 # Start Phoenix as a real backend; installs it below target/backend at first
 backend:
     tests/backend/phoenix
@@ -46,3 +50,7 @@ deploy:
 measure harness peers="peers.json":
     cargo build --release
     cd {{ harness }} && ./measure.py {{ peers }}
+
+# Run the fault matrix with the rows that take minutes
+faults:
+    cargo test --test faults -- --include-ignored

@@ -11,10 +11,12 @@ use spanloom::otlp::edit::Edits;
 use spanloom::otlp::fields::span;
 use spanloom::otlp::join::{join, split};
 use spanloom::otlp::json::{from_json, to_json};
+use spanloom::otlp::partition::partition;
 use spanloom::otlp::schema::TRACES;
 use spanloom::otlp::text;
 use spanloom::otlp::view::{AnyValue, Request, Span};
 use spanloom::otlp::wire::{put_bytes_field, put_message_field};
+use spanloom::processors::places::shard_of;
 use std::fmt::Write;
 
 fn main() {
@@ -117,6 +119,19 @@ fn split_at_8_kib(bencher: Bencher) {
     let request = request();
     let bencher = bencher.counter(BytesCount::new(request.len()));
     bencher.bench(|| split(&TRACES, black_box(&request), 8 << 10));
+}
+
+/// Eleven traces of nine or ten spans in a row among so many shards.
+#[divan::bench(args = [2, 4, 8, 16])]
+fn part_by_trace(bencher: Bencher, shards: usize) {
+    let request = request();
+    let bencher = bencher.counter(BytesCount::new(request.len()));
+    bencher.bench(|| {
+        partition(&TRACES, black_box(&request), |span| {
+            let id = span.field(span::TRACE_ID).map(|field| field.bytes());
+            shard_of(id.unwrap_or_default(), shards)
+        })
+    });
 }
 
 #[divan::bench]

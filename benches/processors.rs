@@ -46,6 +46,24 @@ fn all_three(bencher: Bencher<'_, '_>) {
     run(bencher, &["sensitive", "baggage", "orphans"]);
 }
 
+/// The same with trace ids that never come again, once the memories of traces are full.
+#[divan::bench(args = ["baggage", "orphans", "all"])]
+fn fresh_traces(bencher: Bencher<'_, '_>, names: &str) {
+    let names = match names {
+        "all" => &["sensitive", "baggage", "orphans"][..],
+        one => &[one],
+    };
+    let mut row = Inspection::new(names.iter().map(|name| built(name)).collect());
+    let mut batch = fresh();
+    for _ in 0..12_000 {
+        row.run(batch(), Moment::default());
+    }
+    bencher
+        .counter(ItemsCount::new(SPANS))
+        .with_inputs(batch)
+        .bench_local_values(|batch| row.run(batch, Moment::default()));
+}
+
 /// Traces come whole and leave when the memory is full, as at the highest rates, so that each span
 /// is touched again long after it came.
 #[divan::bench(args = [1, 64])]
@@ -54,22 +72,7 @@ fn trace_window(bencher: Bencher<'_, '_>, limit_mib: usize) {
     let Built::Stateful(mut window) = build("trace_window", &yaml) else {
         unreachable!("a window holds state")
     };
-    let template = payload();
-    // The field with a trace id, as far as all ids agree.
-    let id = [&[10, 16][..], &7u64.to_be_bytes()].concat();
-    let places = template.windows(id.len()).enumerate().filter(|(_, bytes)| *bytes == id);
-    let places: Vec<usize> = places.map(|(at, _)| at + 2).collect();
-    assert_eq!(places.len(), SPANS);
-    let mut next = 0u64;
-    let mut batch = move || {
-        let mut bytes = template.to_vec();
-        for (n, at) in places.iter().enumerate() {
-            let trace = next + n as u64 / 10;
-            bytes[at + 8..at + 16].copy_from_slice(&trace.to_be_bytes());
-        }
-        next += SPANS as u64 / 10;
-        Batch::parse(Signal::Traces, Bytes::from(bytes), Moment::default()).expect("well-formed")
-    };
+    let mut batch = fresh();
     let mut out = Out::default();
     let mut pass = move |batch| {
         window.process(batch, Moment::default(), &mut out);
@@ -108,6 +111,27 @@ fn run(bencher: Bencher<'_, '_>, names: &[&str]) {
     bencher
         .counter(ItemsCount::new(SPANS))
         .bench_local(|| row.run(black_box(batch.clone()), Moment::default()));
+}
+
+/// Batches of the payload with trace ids that never come again.
+fn fresh() -> impl FnMut() -> Batch {
+    let template = payload();
+    // The field with a trace id, as far as all ids agree.
+    let id = [&[10, 16][..], &7u64.to_be_bytes()].concat();
+    let places = template.windows(id.len()).enumerate().filter(|(_, bytes)| *bytes == id);
+    let places: Vec<usize> = places.map(|(at, _)| at + 2).collect();
+    assert_eq!(places.len(), SPANS);
+    let mut next = 0u64;
+    move || {
+        let mut bytes = template.to_vec();
+        for (n, at) in places.iter().enumerate() {
+            // Ids are random: neighbours have nothing in common.
+            let trace = (next + n as u64 / 10 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            bytes[at + 8..at + 16].copy_from_slice(&trace.to_be_bytes());
+        }
+        next += SPANS as u64 / 10;
+        Batch::parse(Signal::Traces, Bytes::from(bytes), Moment::default()).expect("well-formed")
+    }
 }
 
 fn build(name: &str, yaml: &str) -> Built {

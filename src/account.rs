@@ -15,6 +15,8 @@ use crate::verdict::{Refusal, Verdict};
 use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Memory that telemetry of `bytes` takes: allocators round up by an eighth at most, and what
 /// comes and goes leaves gaps.
@@ -33,12 +35,19 @@ struct Counts {
     held: AtomicUsize,
     /// Bytes that requests which have begun announce beyond those of them that are held.
     expected: AtomicUsize,
+    /// Wakes the one who waits for either to become less.
+    freed: Notify,
 }
 
 impl Account {
     /// Bytes held now.
     pub fn held(&self) -> usize {
         self.counts.held.load(Relaxed)
+    }
+
+    /// Waits until something was given back. One caller at a time.
+    pub fn freed(&self) -> Notified<'_> {
+        self.counts.freed.notified()
     }
 
     /// Counts `bytes` until the charge is dropped.
@@ -63,13 +72,17 @@ impl Charge {
 
     /// Counts `bytes` from now on, and expects no more.
     pub fn resize(&mut self, bytes: usize) {
-        move_to(&self.account.counts.held, &mut self.bytes, bytes);
+        if move_to(&self.account.counts.held, &mut self.bytes, bytes) {
+            self.account.counts.freed.notify_one();
+        }
         self.expect(0);
     }
 
     /// Expects `bytes` beyond those that count.
     fn expect(&mut self, bytes: usize) {
-        move_to(&self.account.counts.expected, &mut self.expected, bytes);
+        if move_to(&self.account.counts.expected, &mut self.expected, bytes) {
+            self.account.counts.freed.notify_one();
+        }
     }
 
     /// Counts at least `bytes`, unless the account would hold more than `most`. Whether it does.
@@ -86,14 +99,16 @@ impl Charge {
     }
 }
 
-/// Lets `own`, a part of `count`, be `to`.
-fn move_to(count: &AtomicUsize, own: &mut usize, to: usize) {
-    match to.cmp(own) {
+/// Lets `own`, a part of `count`, be `to`. Whether that is less than before.
+fn move_to(count: &AtomicUsize, own: &mut usize, to: usize) -> bool {
+    let order = to.cmp(own);
+    match order {
         Ordering::Greater => count.fetch_add(to - *own, Relaxed),
         Ordering::Less => count.fetch_sub(*own - to, Relaxed),
-        Ordering::Equal => return,
+        Ordering::Equal => return false,
     };
     *own = to;
+    order == Ordering::Less
 }
 
 impl Drop for Charge {
@@ -145,26 +160,49 @@ impl Limit {
     /// announce beyond what is held of them is left to them, up to a share of the limit, so that
     /// they are seldom turned away half read. It is no more than they announce: when the last of
     /// them is read, all that a backend takes is room for the next.
-    pub fn open(&self, bytes: usize) -> Result<(), Verdict> {
-        let need = Limit::need(bytes);
+    pub fn has_room(&self, bytes: usize) -> bool {
         let expected = self.account.counts.expected.load(Relaxed);
         let left = expected.min(self.soft / limits::BEGUN_SHARE);
-        let fits = self.account.held().saturating_add(need) <= self.soft - left;
-        self.unless(need, fits)
+        self.account.held().saturating_add(Limit::need(bytes)) <= self.soft - left
     }
 
-    /// As [`Limit::open`], and counts what is announced as expected by `charge`.
-    pub fn begin(&self, charge: &mut Charge, bytes: usize) -> Result<(), Verdict> {
-        self.open(bytes)?;
-        charge.expect(Limit::need(bytes).saturating_sub(charge.bytes));
-        Ok(())
+    /// As [`Limit::has_room`], and if so counts what is announced as expected by `charge`.
+    pub fn begin(&self, charge: &mut Charge, bytes: usize) -> bool {
+        let fits = self.has_room(bytes);
+        if fits {
+            charge.expect(Limit::need(bytes).saturating_sub(charge.bytes));
+        }
+        fits
+    }
+
+    /// What the client of a request is told of which `bytes` are announced, and for which there is
+    /// no room.
+    pub fn refusal(&self, bytes: usize) -> Verdict {
+        let need = Limit::need(bytes);
+        (self.refused)();
+        if need <= self.soft {
+            return self.busy();
+        }
+        let text = format!(
+            "memory_limiter: with the copies that are made of it the request takes {} MiB, and \
+             {} MiB are let in; send smaller batches",
+            mib(need),
+            mib(self.soft)
+        );
+        Verdict::refused(Refusal::TooLarge, text)
+    }
+
+    /// Whether a request of `bytes` could ever begin.
+    pub fn is_possible(&self, bytes: usize) -> bool {
+        Limit::need(bytes) <= self.soft
     }
 
     /// Lets `charge` count at least a request of `bytes`, if it fits.
     pub fn grow(&self, charge: &mut Charge, bytes: usize) -> Result<(), Verdict> {
-        let need = Limit::need(bytes);
-        let fits = charge.grow(need, self.soft);
-        self.unless(need, fits)
+        match charge.grow(Limit::need(bytes), self.soft) {
+            true => Ok(()),
+            false => Err(self.refusal(bytes)),
+        }
     }
 
     /// What a request of `bytes` takes on its way to its pipeline. One that is larger than a
@@ -185,23 +223,6 @@ impl Limit {
     pub fn busy(&self) -> Verdict {
         let (held, soft) = (mib(self.account.held()), mib(self.soft));
         Verdict::busy(format!("memory_limiter: {held} MiB of {soft} MiB are in use"))
-    }
-
-    fn unless(&self, need: usize, fits: bool) -> Result<(), Verdict> {
-        if fits {
-            return Ok(());
-        }
-        (self.refused)();
-        if need <= self.soft {
-            return Err(self.busy());
-        }
-        let text = format!(
-            "memory_limiter: with the copies that are made of it the request takes {} MiB, and \
-             {} MiB are let in; send smaller batches",
-            mib(need),
-            mib(self.soft)
-        );
-        Err(Verdict::refused(Refusal::TooLarge, text))
     }
 }
 
@@ -259,17 +280,17 @@ mod tests {
         }
         assert!(limit.grow(&mut charge, of(41 << 10)).is_err());
         assert_eq!((limit.account().held().div_ceil(MIB), refused.load(Relaxed)), (80, 1));
-        assert!(matches!(limit.open(0), Err(Verdict::Busy(_))));
+        assert!(!limit.has_room(0));
         assert!(!limit.is_exceeded());
         let more = limit.account().charge(20 * MIB + MIB / 2);
         assert!(limit.is_exceeded());
         drop((charge, more));
-        assert!(limit.open(of(39 << 10)).is_ok());
+        assert!(limit.has_room(of(39 << 10)));
     }
 
     /// The largest request that may begin, in KiB that it takes, of those up to 1 MiB.
     fn free(limit: &Limit) -> Option<usize> {
-        (0..=1024).step_by(128).take_while(|kib| limit.open(of(*kib)).is_ok()).last()
+        (0..=1024).step_by(128).take_while(|kib| limit.has_room(of(*kib))).last()
     }
 
     #[test]
@@ -277,7 +298,7 @@ mod tests {
         let (limit, _) = limit(100 * MIB, 20 * MIB);
         let _others = limit.account().charge(80 * MIB - 1537 * 1024);
         let mut charge = limit.account().charge(0);
-        assert!(limit.begin(&mut charge, of(1024)).is_ok());
+        assert!(limit.begin(&mut charge, of(1024)));
         for came in [0, 256, 512] {
             assert!(limit.grow(&mut charge, of(came)).is_ok());
             assert_eq!(free(&limit), Some(512), "whether it came or comes changes nothing: {came}");
@@ -290,7 +311,7 @@ mod tests {
     fn however_much_is_announced_an_eighth_is_left_to_it() {
         let (limit, _) = limit(100 * MIB, 20 * MIB);
         let mut charges = [(); 4].map(|()| limit.account().charge(0));
-        assert!(charges.iter_mut().all(|charge| limit.begin(charge, 8 * MIB).is_ok()));
+        assert!(charges.iter_mut().all(|charge| limit.begin(charge, 8 * MIB)));
         let others = limit.account().charge(70 * MIB - 513 * 1024);
         assert_eq!(free(&limit), Some(512));
         drop((others, charges));
@@ -300,7 +321,8 @@ mod tests {
     #[test]
     fn what_never_fits_is_refused_for_good() {
         let (limit, _) = limit(100 * MIB, 20 * MIB);
-        let Err(Verdict::Refused(refused)) = limit.open(40 * MIB) else { panic!("not refused") };
+        assert!(!limit.is_possible(40 * MIB) && limit.is_possible(35 * MIB));
+        let Verdict::Refused(refused) = limit.refusal(40 * MIB) else { panic!("not refused") };
         assert_eq!(refused.kind, Refusal::TooLarge);
         assert!(refused.reason.contains("send smaller batches"), "{}", refused.reason);
     }

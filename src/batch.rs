@@ -2,6 +2,7 @@
 
 use crate::account::{self, Charge};
 use crate::limits;
+use crate::metadata::Metadata;
 use crate::moment::Moment;
 use crate::otlp::check::{Bounds, Malformed, check};
 use crate::otlp::edit::Edits;
@@ -65,6 +66,8 @@ pub struct Batch {
     pub arrived: Moment,
     /// Who is answered when it is safe.
     pub receipts: Receipts,
+    /// What its request said of itself, until its pipelines begin.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 impl Batch {
@@ -86,7 +89,7 @@ impl Batch {
             bytes = Bytes::from(merge(signal.message(), &bytes));
         }
         let (items, receipts) = (tally.items, Receipts::none());
-        Ok(Batch { signal, bytes, items, charge: None, arrived, receipts })
+        Ok(Batch { signal, bytes, items, charge: None, arrived, receipts, metadata: None })
     }
 
     pub fn signal(&self) -> Signal {

@@ -5,18 +5,23 @@
 //! [`limits::INFLIGHT_BYTES`]; whoever finds none waits a little and is then told to come back.
 //!
 //! A pipeline may have a [`Limit`] on what the process holds. It is asked here, at the headers
-//! and again with every piece of a body, and nobody waits for it: what waits takes memory. So a
-//! request that is turned away has cost no more than what its connection had in its buffers, and
-//! those are kept small where there is a limit ([`Intake::window`]).
+//! and again with every piece of a body. Who finds no room there waits a little as well, but few
+//! do: what waits takes memory, if no more than what its connection had in its buffers, and those
+//! are kept small where there is a limit ([`Intake::window`]).
+//!
+//! Whatever is waited for is granted in [`turns`](crate::turns), by connection: room for bodies,
+//! room below the limit, and the place to hand over to a pipeline that is busy. So a client that
+//! asks for much gets what others leave, and no more.
 
 use crate::account::{self, Account, Charge, Limit};
 use crate::batch::{Batch, Signal};
 use crate::limits;
+use crate::turns::{Ask, Client, Most, Permit, Turns};
 use crate::verdict::Verdict;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Takes batches in; the answer goes through the batch's receipts.
 pub trait Consumer: Send + Sync {
@@ -31,7 +36,12 @@ pub trait Consumer: Send + Sync {
 /// What a receiver hands batches to. Cloning shares it.
 #[derive(Clone)]
 pub struct Intake {
-    room: Arc<Semaphore>,
+    /// In units.
+    room: Turns,
+    /// Where one waits for room below a limit; whoever has the place looks whether there is some.
+    line: Turns,
+    /// Places of hand-over, by signal, in units.
+    places: [Turns; 3],
     /// By [`Signal`], in the order of [`Signal::ALL`].
     consumers: [Option<Arc<dyn Consumer>>; 3],
     /// Of the consumers.
@@ -42,7 +52,7 @@ pub struct Intake {
 /// Room for a request's bytes, given back when dropped.
 #[derive(Default)]
 pub struct Room {
-    permits: Vec<OwnedSemaphorePermit>,
+    permits: Vec<Permit>,
     charge: Option<Charge>,
 }
 
@@ -53,21 +63,32 @@ impl Room {
     }
 }
 
-/// Semaphores count to 2^29 on every platform; a unit of 1 KiB keeps any size within it.
+/// Bytes of a unit of room.
 const UNIT: usize = 1 << 10;
+
+/// Units of a turn: those of a usual request.
+const QUANTUM: usize = 64;
+
+fn places() -> [Turns; 3] {
+    Signal::ALL.map(|_| Turns::new(limits::HANDOVER_BYTES / UNIT, QUANTUM, Most::ANY))
+}
 
 impl Intake {
     /// An intake with `bytes` of room that counts in `account`. Receivers of one process share
     /// both: build one and give out clones [`Intake::leading_to`] their consumers.
     pub fn new(bytes: usize, account: Account) -> Intake {
-        let room = Arc::new(Semaphore::new(bytes / UNIT));
-        Intake { room, consumers: [None, None, None], limits: [None, None, None], account }
+        let room = Turns::new(bytes / UNIT, QUANTUM, Most::ANY);
+        let most = Most { of_one: limits::WAITING_OF_ONE, of_all: limits::LIMITED_CONNECTIONS };
+        let line = Turns::new(1, QUANTUM, most);
+        let (consumers, limits) = ([None, None, None], [None, None, None]);
+        Intake { room, line, places: places(), consumers, limits, account }
     }
 
-    /// The same room, other consumers.
+    /// The same room, other consumers, which are handed over to by themselves: where one is stuck,
+    /// another is not.
     pub fn leading_to(&self, consumers: [Option<Arc<dyn Consumer>>; 3]) -> Intake {
         let limits = consumers.each_ref().map(|consumer| consumer.as_ref()?.limit());
-        Intake { consumers, limits, ..self.clone() }
+        Intake { consumers, limits, places: places(), ..self.clone() }
     }
 
     /// Whether any pipeline takes `signal`.
@@ -75,15 +96,37 @@ impl Intake {
         self.consumer(signal).is_some()
     }
 
-    /// Whether a request of `signal` of which `bytes` are announced may begin.
-    pub fn open(&self, signal: Signal, bytes: usize) -> Result<(), Verdict> {
-        self.limit(signal).map_or(Ok(()), |limit| limit.open(bytes))
-    }
-
-    /// As [`Intake::open`], and leaves room to what is still to come of it.
-    pub fn begin(&self, signal: Signal, room: &mut Room, bytes: usize) -> Result<(), Verdict> {
+    /// Waits for room below the limit for a request of `signal` of which `bytes` are announced, and
+    /// leaves it room for what is still to come. Waits at most [`limits::MEMORY_WAIT`], and not at
+    /// all where as many wait as may.
+    pub async fn begin(
+        &self,
+        client: Client,
+        signal: Signal,
+        room: &mut Room,
+        bytes: usize,
+    ) -> Result<(), Verdict> {
         let charge = room.charge.get_or_insert_with(|| self.account.charge(0));
-        self.limit(signal).map_or(Ok(()), |limit| limit.begin(charge, bytes))
+        let Some(limit) = self.limit(signal) else { return Ok(()) };
+        if !limit.is_possible(bytes) {
+            return Err(limit.refusal(bytes));
+        }
+        if !self.line.is_taken() && limit.begin(charge, bytes) {
+            return Ok(());
+        }
+        let in_turn = async {
+            let ask = Ask { units: 1, cost: bytes.div_ceil(UNIT) };
+            let _place = self.line.acquire(client, ask).await?;
+            loop {
+                let freed = limit.account().freed();
+                if limit.begin(charge, bytes) {
+                    return Some(());
+                }
+                freed.await;
+            }
+        };
+        let begun = timeout(limits::MEMORY_WAIT, in_turn).await;
+        begun.ok().flatten().ok_or_else(|| limit.refusal(bytes))
     }
 
     /// Whether a limit on memory is on the way of `signal`.
@@ -113,11 +156,16 @@ impl Intake {
     }
 
     /// Adds room for `bytes` more to `room`, waiting at most [`limits::ADMISSION_WAIT`].
-    pub async fn admit(&self, room: &mut Room, bytes: usize) -> Result<(), Verdict> {
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let acquire = self.room.clone().acquire_many_owned(units);
-        match tokio::time::timeout(limits::ADMISSION_WAIT, acquire).await {
-            Ok(Ok(permit)) => {
+    pub async fn admit(
+        &self,
+        client: Client,
+        room: &mut Room,
+        bytes: usize,
+    ) -> Result<(), Verdict> {
+        let units = bytes.div_ceil(UNIT);
+        let acquire = self.room.acquire(client, Ask { units, cost: units });
+        match timeout(limits::ADMISSION_WAIT, acquire).await {
+            Ok(Some(permit)) => {
                 room.permits.push(permit);
                 Ok(())
             }
@@ -125,12 +173,18 @@ impl Intake {
         }
     }
 
-    /// Hands `batch` to the pipelines of its signal.
-    pub async fn take(&self, batch: Batch) {
-        match self.consumer(batch.signal()) {
-            Some(consumer) => consumer.consume(batch).await,
-            None => batch.settle(&Verdict::busy("no pipeline takes this signal")),
-        }
+    /// Hands `batch`, which is of `client`, to the pipelines of its signal when it is its turn.
+    pub async fn take(&self, client: Client, batch: Batch) {
+        let signal = batch.signal();
+        let (Some(consumer), Some(places)) =
+            (self.consumer(signal), self.places.get(signal as usize))
+        else {
+            return batch.settle(&Verdict::busy("no pipeline takes this signal"));
+        };
+        let units = batch.bytes().len().div_ceil(UNIT);
+        let units = units.max(limits::HANDOVER_BYTES / UNIT / limits::PIPELINE_BATCHES);
+        let _place = places.acquire(client, Ask { units, cost: units }).await;
+        consumer.consume(batch).await;
     }
 
     fn limit(&self, signal: Signal) -> Option<&Limit> {
@@ -168,6 +222,14 @@ mod tests {
         Intake::new(MIB, account).leading_to([Some(Arc::new(Limited(limit))), None, None])
     }
 
+    /// What a request hears that waits in a paused time.
+    fn begin(intake: &Intake, signal: Signal, bytes: usize) -> Result<(), Verdict> {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().start_paused(true).build().expect("a runtime");
+        let mut room = Room::default();
+        runtime.block_on(intake.begin(Client::next(), signal, &mut room, bytes))
+    }
+
     #[test]
     fn connections_hold_less_unread_where_there_is_a_limit() {
         for (spike, window) in [
@@ -190,13 +252,29 @@ mod tests {
         assert_eq!(intake.account.held(), account::footprint(70_000));
         let busy = |result| matches!(result, Err(Verdict::Busy(_)));
         assert!(busy(intake.count(Signal::Traces, &mut Room::default(), 20_000)));
-        assert!(busy(intake.open(Signal::Traces, 10_000)));
+        assert!(busy(begin(&intake, Signal::Traces, 10_000)));
         // Logs count too, and have no limit of their own.
         let mut logs = Room::default();
         assert!(intake.count(Signal::Logs, &mut logs, 20_000).is_ok());
-        assert!(intake.open(Signal::Logs, 1 << 40).is_ok());
+        assert!(begin(&intake, Signal::Logs, 1 << 40).is_ok());
         drop((room, logs));
         assert_eq!(intake.account.held(), 0);
-        assert!(intake.open(Signal::Traces, 10_000).is_ok());
+        assert!(begin(&intake, Signal::Traces, 10_000).is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_who_waits_below_a_limit_begins_when_something_is_given_back() {
+        let intake = intake(100_000, 20_000);
+        let mut held = Room::default();
+        assert!(intake.count(Signal::Traces, &mut held, 60_000).is_ok());
+        let mut room = Room::default();
+        let waits = intake.begin(Client::next(), Signal::Traces, &mut room, 20_000);
+        let frees = async {
+            tokio::task::yield_now().await;
+            drop(held);
+        };
+        let (begun, ()) = tokio::join!(waits, frees);
+        assert_eq!(begun, Ok(()));
+        assert!(!intake.line.is_taken());
     }
 }

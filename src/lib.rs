@@ -5,9 +5,11 @@ pub mod otlp;
 pub mod limits;
 pub mod moment;
 pub mod spelling;
+pub mod turns;
 pub mod verdict;
 
 pub mod account;
+pub mod metadata;
 pub mod receipt;
 
 pub mod batch;
@@ -16,6 +18,7 @@ pub mod clock;
 pub mod condition;
 pub mod config;
 pub mod machine;
+pub mod sockets;
 pub mod status;
 pub mod telemetry;
 pub mod transport;

@@ -46,6 +46,18 @@ pub const ROUNDED_SHARE: usize = 8;
 /// after about 10 s, and some never retry, so a short wait loses less than a fast refusal.
 pub const ADMISSION_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a request waits for room below a memory limit before the client is told to come back.
+/// Long enough for a busy backend to take what is before it, short since what waits takes memory.
+pub const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
+/// Requests of one connection that wait for room below a memory limit; those of all connections
+/// are [`LIMITED_CONNECTIONS`]. Each may have a window of unread bytes.
+pub const WAITING_OF_ONE: usize = 8;
+
+/// Bytes of requests that are handed over to a pipeline at once. It takes them in the order of
+/// their coming, so they are few; all others wait in turns, by connection.
+pub const HANDOVER_BYTES: usize = 4 << 20;
+
 /// What a refused client is told to wait. SDKs drop the data if it is longer than what is left of
 /// their 10 s.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -161,6 +173,14 @@ pub const EXPORT_BYTES: usize = 1 << 20;
 /// `otelcol_exporter_queue_size`.
 pub const QUEUE_BYTES: usize = 32 << 20;
 
+/// Headers of a request that are known to its pipelines, where a receiver has `include_metadata`.
+/// Clients behind a proxy send about twenty. Metric `spanloom_receiver_dropped_metadata`, as for
+/// the next.
+pub const METADATA_HEADERS: usize = 64;
+
+/// Bytes of their names and values. Twice the longest W3C baggage that everyone must carry.
+pub const METADATA_BYTES: usize = 16 << 10;
+
 /// Batches that wait for a pipeline's own task. Their bytes count against [`INFLIGHT_BYTES`].
 pub const PIPELINE_BATCHES: usize = 64;
 
@@ -169,7 +189,12 @@ pub const PIPELINE_BATCHES: usize = 64;
 /// `service.pipelines.<id>.shards`.
 pub const PIPELINE_SHARDS: usize = 16;
 
-/// The most that may be configured.
+/// Bytes that the parts of a request for its shards may repeat of what stands around its spans, if
+/// the request is not larger itself. Real resources take under 2 KiB. A request of which more would
+/// have to be repeated goes to one shard whole. Metric `spanloom_pipeline_unparted_requests`.
+pub const PIPELINE_REPEATED_BYTES: usize = 1 << 20;
+
+/// The most shards that may be configured.
 pub const PIPELINE_SHARDS_MAX: i64 = 64;
 
 /// How long a processor may hold what clients wait for. With [`ADMISSION_WAIT`] before it, in
@@ -295,6 +320,13 @@ pub const BAGGAGE_VALUES: i64 = 500_000;
 /// Items that wait within a batch for values that stand further behind in it: 96 bytes each. Far
 /// above any trace's.
 pub const BAGGAGE_WAITING_ITEMS: usize = 1 << 17;
+
+/// Traces that are known as fragments of others: 200 bytes each. Metric
+/// `spanloom_fragments_forgotten`.
+pub const FRAGMENTS: usize = 50_000;
+
+/// Time that they are, since their last use. As [`TRACE_TTL`].
+pub const FRAGMENTS_TTL: Duration = Duration::from_secs(600);
 
 /// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
 /// `spanloom_orphans_forgotten_traces`.

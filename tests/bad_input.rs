@@ -16,7 +16,14 @@ fn the_binary_survives_bad_input_in_bounded_memory() {
     let sink = Sink::start();
     let http = "http: {endpoint: \"127.0.0.1:0\"}";
     let short = format!("http: {}", bad_input::CONFIG);
-    let daemon = Daemon::start(&daemon::to_sink(&sink).replace(http, &short));
+    // 60 MiB in one attribute take a busy machine longer than an attempt usually has.
+    let patient = format!(
+        "{}\", timeout: 2m, compression: none, \
+         sending_queue: {{limit_mib: 256}}",
+        sink.endpoint()
+    );
+    let yaml = daemon::to_sink(&sink).replace(&format!("{}\"", sink.endpoint()), &patient);
+    let daemon = Daemon::start(&yaml.replace(http, &short));
     let mut daemon = daemon;
     bad_input::check(&Target { grpc: daemon.grpc(), http: daemon.http() });
     // As many as the kinds of frames, and one whose answers nobody read.

@@ -3,6 +3,7 @@
 use super::args::Config;
 use super::{FAILED, USAGE, config, fail};
 use crate::daemon;
+use crate::sockets::Sockets;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use tracing::warn;
@@ -19,6 +20,10 @@ pub fn run(options: Config, workers: Option<NonZeroUsize>) -> ExitCode {
     for warning in document.warnings.iter() {
         warn!("{warning}");
     }
+    let sockets = match Sockets::inherited() {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(FAILED, error),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.map_or_else(default_workers, NonZeroUsize::get))
         .enable_all()
@@ -28,7 +33,7 @@ pub fn run(options: Config, workers: Option<NonZeroUsize>) -> ExitCode {
         Err(error) => return fail(FAILED, format!("cannot start worker threads: {error}")),
     };
     let reload = move || config::read(&options).map_err(|problems| problems.to_string());
-    match runtime.block_on(daemon::run(document, reload)) {
+    match runtime.block_on(daemon::run(document, sockets, reload)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(errors) => fail(FAILED, errors.join("\nspanloom: ")),
     }

@@ -5,6 +5,7 @@ use crate::config::Document;
 use crate::extensions;
 use crate::limits;
 use crate::pipeline::Graph;
+use crate::sockets::Sockets;
 use crate::status;
 use crate::web::{self, State};
 use std::future::Future;
@@ -16,22 +17,25 @@ use tracing::{error, info, warn};
 /// What ends with the daemon: pages and extensions.
 type Side = Vec<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-/// Runs `document` until a signal ends it; `reload` reads the configuration anew. Errors are the
-/// sentences that kept it from starting, or from going on.
+/// Runs `document` until a signal ends it; `reload` reads the configuration anew. `sockets` are
+/// those to listen on beside one's own. Errors are the sentences that kept it from starting, or
+/// from going on.
 pub async fn run(
     mut document: Document,
+    sockets: Sockets,
     reload: impl Fn() -> Result<Document, String>,
 ) -> Result<(), Vec<String>> {
     let mut events = Events::new().map_err(|e| vec![format!("cannot handle signals: {e}")])?;
     let state = State::default();
     let stop = CancellationToken::new();
     let side = start_side(&document, &state, &stop).await;
-    let (side, mut graph) = match (side, Graph::start(&document, &state.registry).await) {
+    let (side, mut graph) = match (side, Graph::start(&document, &state.registry, &sockets).await) {
         (Ok(side), Ok(graph)) => (side, graph),
         (side, graph) => {
             return Err([side.err(), graph.err()].into_iter().flatten().flatten().collect());
         }
     };
+    taken(&sockets);
     announce(&graph);
     state.set_graph(status::Graph::of(&document));
     state.set_ready(true);
@@ -51,7 +55,7 @@ pub async fn run(
             Event::Tick => {}
             Event::Reload => match reload() {
                 Ok(new) => {
-                    graph = replace(graph, &mut document, new, &state).await?;
+                    graph = replace(graph, &mut document, new, &state, &sockets).await?;
                 }
                 Err(problems) => error!("the new configuration is not used:\n{problems}"),
             },
@@ -69,17 +73,21 @@ pub async fn run(
 }
 
 /// Puts the graph of `new` in the place of the running one; if it cannot start, the old
-/// configuration is started again. Clients that send meanwhile find no listener and try again.
+/// configuration is started again. Sockets that both listen on stay open, and clients that connect
+/// meanwhile wait.
 /// Extensions and the daemon's own telemetry stay as they were started.
 async fn replace(
     running: Graph,
     document: &mut Document,
     new: Document,
     state: &State,
+    sockets: &Sockets,
 ) -> Result<Graph, Vec<String>> {
     running.drain().await;
-    match Graph::start(&new, &state.registry).await {
+    sockets.release();
+    match Graph::start(&new, &state.registry, sockets).await {
         Ok(graph) => {
+            taken(sockets);
             *document = new;
             state.set_graph(status::Graph::of(document));
             info!("the new configuration is in use");
@@ -91,8 +99,21 @@ async fn replace(
                 "the new configuration does not start, the old one goes on: {}",
                 errors.join("; ")
             );
-            Graph::start(document, &state.registry).await
+            sockets.release();
+            let graph = Graph::start(document, &state.registry, sockets).await;
+            taken(sockets);
+            graph
         }
+    }
+}
+
+/// Closes what nobody listens on any more, and says what was inherited for nobody.
+fn taken(sockets: &Sockets) {
+    for unused in sockets.close_unused() {
+        warn!(
+            "no receiver listens on the inherited socket {unused}: name it `grpc` or `http`, or \
+             give a receiver its address"
+        );
     }
 }
 

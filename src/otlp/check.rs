@@ -102,29 +102,32 @@ impl Walk<'_> {
         }
     }
 
-    /// Proves the usual field at the beginning of `rest` and yields its size: known, its tag and
-    /// length one byte each, its value a plain one. Of any other this says nothing.
+    /// Proves the usual field at the beginning of `bytes`, or the usual attributes if it is one,
+    /// and yields the size: known, tag and length one byte each, the value a plain one. Of any
+    /// other this says nothing.
     #[inline(always)]
     fn usual(
         &mut self,
         message: &'static Message,
-        rest: Option<&[u8]>,
+        bytes: Option<&[u8]>,
         seen: &mut u32,
     ) -> Result<Option<usize>, Malformed> {
-        let Some([tag, first, rest @ ..]) = rest else { return Ok(None) };
+        let Some(bytes @ [tag, first, rest @ ..]) = bytes else { return Ok(None) };
         let usual = message.usual(*tag);
         let size = match usual.step {
             Step::Fixed64 if rest.len() >= 7 => 9,
             Step::Varint if *first < 0x80 => 2,
-            Step::Bytes | Step::Text | Step::Attribute if *first < 0x80 => {
+            Step::Bytes | Step::Text if *first < 0x80 => {
                 let Some(value) = rest.get(..usize::from(*first)) else { return Ok(None) };
-                match usual.step {
-                    Step::Text if !is_utf8(value) => return Ok(None),
-                    Step::Attribute if !is_plain_attribute(value) => return Ok(None),
-                    Step::Attribute => self.count(2, false)?,
-                    _ => {}
+                if usual.step == Step::Text && !is_utf8(value) {
+                    return Ok(None);
                 }
                 2 + value.len()
+            }
+            Step::Attribute => {
+                let (size, attributes) = plain_attributes(*tag, bytes);
+                self.count(2 * attributes, false)?;
+                return Ok((size > 0).then_some(size));
             }
             _ => return Ok(None),
         };
@@ -252,28 +255,81 @@ fn broken(message: &'static Message, bytes: &[u8], at: usize, base: usize) -> Ma
     Malformed::Bytes { message: message.name, what, at: base + at }
 }
 
+/// The size of the plain attributes that `bytes` begin with, in fields with this tag, and how many
+/// they are. Where attributes have nothing but ASCII in them, tags and lengths included, all their
+/// texts are proven at once. Not inlined: within the walk it would run out of registers.
+#[inline(never)]
+fn plain_attributes(tag: u8, bytes: &[u8]) -> (usize, usize) {
+    // Behind the last attribute, and behind the last byte that is proven.
+    let (mut rest, mut unproven, mut count) = (bytes, bytes, 0);
+    while let Some((attribute, behind)) = short_field(tag, rest)
+        && let Some(number) = bytes_of_number(attribute)
+    {
+        if number > 0 {
+            let texts = unproven.len() - behind.len() - number;
+            if !unproven.get(..texts).is_some_and(is_ascii) {
+                return attributes_one_by_one(tag, bytes);
+            }
+            unproven = behind;
+        }
+        (rest, count) = (behind, count + 1);
+    }
+    match unproven.get(..unproven.len() - rest.len()).is_some_and(is_ascii) {
+        true => (bytes.len() - rest.len(), count),
+        false => attributes_one_by_one(tag, bytes),
+    }
+}
+
+/// The same where texts go beyond ASCII.
+#[inline(never)]
+fn attributes_one_by_one(tag: u8, bytes: &[u8]) -> (usize, usize) {
+    let (mut rest, mut count) = (bytes, 0);
+    while let Some((attribute, behind)) = short_field(tag, rest)
+        && is_plain_attribute(attribute)
+    {
+        (rest, count) = (behind, count + 1);
+    }
+    (bytes.len() - rest.len(), count)
+}
+
+/// The value of the field that `bytes` begin with, if it has this tag and under 128 bytes, and what
+/// follows.
+#[inline(always)]
+fn short_field(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [first, len @ 0..0x80, rest @ ..] if *first == tag => {
+            rest.split_at_checked(usize::from(*len))
+        }
+        _ => None,
+    }
+}
+
+/// How many bytes at the end of a plain attribute are a number and need not be ASCII; `None` if
+/// it is not plain or not short. Of its texts this proves nothing.
+#[inline(always)]
+fn bytes_of_number(attribute: &[u8]) -> Option<usize> {
+    let [0x0a, key @ 0..0x80, rest @ ..] = attribute else { return None };
+    let [0x12, len @ 0..0x80, value @ ..] = rest.get(usize::from(*key)..)? else { return None };
+    match value {
+        _ if usize::from(*len) != value.len() => None,
+        [0x0a, len, text @ ..] if usize::from(*len) == text.len() => Some(0),
+        [0x10 | 0x18, 0..0x80] => Some(0),
+        [0x10 | 0x18, number @ ..] => {
+            varint(number, 0).filter(|(_, end)| *end == number.len()).map(|(_, end)| end)
+        }
+        [0x21, double @ ..] if double.len() == 8 => Some(8),
+        _ => None,
+    }
+}
+
 /// Whether `bytes` are the attribute that nearly every sender writes: a key, then one value that
 /// is no list, in the fewest bytes. Such a one needs no walk; of any other this says nothing.
 #[inline]
 fn is_plain_attribute(bytes: &[u8]) -> bool {
-    // A short key and a short text or number. Where a text has nothing but ASCII around it, tags
-    // and lengths included, all of it is proven at once.
-    if let [0x0a, key @ 0..0x80, rest @ ..] = bytes
-        && let Some((key, [0x12, len @ 0..0x80, value @ ..])) =
-            rest.split_at_checked(usize::from(*key))
-        && usize::from(*len) == value.len()
-    {
-        match value {
-            [0x0a, len, text @ ..] if usize::from(*len) == text.len() && is_ascii(bytes) => {
-                return true;
-            }
-            [0x10 | 0x18, number @ ..] if is_ascii(key) => {
-                return varint(number, 0).is_some_and(|(_, end)| end == number.len());
-            }
-            _ => {}
-        }
+    match bytes_of_number(bytes) {
+        Some(number) if is_ascii(bytes.get(..bytes.len() - number).unwrap_or_default()) => true,
+        _ => is_plain_in_parts(bytes),
     }
-    is_plain_in_parts(bytes)
 }
 
 /// The same for a longer attribute, another value than text, or letters beyond ASCII.

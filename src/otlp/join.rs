@@ -1,4 +1,4 @@
-//! Joining requests, cutting them at a budget of bytes, and parting them by a key of their items.
+//! Joining requests, and cutting them at a budget of bytes.
 //!
 //! A request is one repeated field, so joining is concatenation. A cut prefers the boundaries
 //! that cost nothing: runs of resource groups are slices of the request. Only a group that alone
@@ -9,8 +9,7 @@
 
 use super::fields::{metric, request, resource_group, scope_group};
 use super::schema::{self, METRICS};
-use super::wire::{Field, Message, WireType, begin_message, end_message};
-use super::wire::{put_tag, put_varint, varint_len};
+use super::wire::{Field, Message, WireType, put_tag, put_varint, varint_len};
 use bytes::Bytes;
 
 /// What fragments repeat may take up to one part in this many of the budget. Each two fragments
@@ -73,7 +72,7 @@ struct Cutter {
 }
 
 /// The fields that hold the next level, from the request down.
-const CHILDREN: [u32; 3] =
+pub const CHILDREN: [u32; 3] =
     [request::RESOURCE_GROUPS, resource_group::SCOPE_GROUPS, scope_group::ITEMS];
 
 impl Cutter {
@@ -134,91 +133,6 @@ impl Cutter {
     }
 }
 
-/// Parts a checked request of type `message` by what `shard_of` says of each item: the shards that
-/// have items, in order, with their parts. Items keep their order; every part repeats what stands
-/// around its items, and costs a walk, so there should be few. Nothing is copied for only one.
-/// What holds no items goes to the first of the shards, or to shard 0.
-pub fn partition<'a>(
-    message: &'static schema::Message,
-    request: &'a Bytes,
-    mut shard_of: impl FnMut(Message<'a>) -> usize,
-) -> Vec<(usize, Part)> {
-    let groups = Message::root(request).messages(request::RESOURCE_GROUPS);
-    let scope_groups = groups.flat_map(|group| group.messages(resource_group::SCOPE_GROUPS));
-    let items = scope_groups.flat_map(|group| group.messages(scope_group::ITEMS));
-    let shards: Vec<usize> = items.map(&mut shard_of).collect();
-    let mut found = shards.clone();
-    found.sort_unstable();
-    found.dedup();
-    let fields = || Message::root(request).fields();
-    if found.len() < 2 {
-        let items = fields().map(|field| items_of(message, field)).sum();
-        let shard = found.first().copied().unwrap_or_default();
-        return vec![(shard, Part { bytes: request.clone(), items })];
-    }
-    let mut parts = vec![];
-    for shard in found {
-        let first = parts.is_empty();
-        let mut pick = Pick { request, shards: shards.iter(), shard, first };
-        let mut out = vec![];
-        fields().for_each(|field| pick.put(field, 0, &mut out));
-        let items = Message::root(&out).fields().map(|field| items_of(message, field)).sum();
-        parts.push((shard, Part { bytes: Bytes::from(out), items }));
-    }
-    parts
-}
-
-/// One walk over a request that picks the items of one shard.
-struct Pick<'a> {
-    request: &'a [u8],
-    /// The shards of the items that are still to come.
-    shards: std::slice::Iter<'a, usize>,
-    shard: usize,
-    /// Whether this shard takes what holds no items.
-    first: bool,
-}
-
-impl Pick<'_> {
-    /// Appends what the shard has of `field`, which is `level` levels below the request.
-    fn put(&mut self, field: Field<'_>, level: usize, out: &mut Vec<u8>) {
-        let bytes = bytes_of(self.request, field);
-        if CHILDREN.get(level) != Some(&field.number) {
-            // On top it stands beside the groups; below it is repeated with them.
-            if level > 0 || self.first {
-                out.extend_from_slice(bytes);
-            }
-            return;
-        }
-        if level + 1 == CHILDREN.len() {
-            if self.shards.next() == Some(&self.shard) {
-                out.extend_from_slice(bytes);
-            }
-            return;
-        }
-        let before = self.shards.len();
-        let start = out.len();
-        let body = begin_message(out, field.number);
-        let mut picked = false;
-        for child in field.message().into_iter().flat_map(Message::fields) {
-            let is_child = CHILDREN.get(level + 1) == Some(&child.number);
-            let length = out.len();
-            self.put(child, level + 1, out);
-            picked |= is_child && out.len() > length;
-        }
-        let empty = self.shards.len() == before;
-        if picked || (empty && self.first) {
-            end_message(out, body);
-        } else {
-            out.truncate(start);
-        }
-    }
-}
-
-/// The items in `field`, a field of a request.
-fn items_of(message: &'static schema::Message, field: Field<'_>) -> usize {
-    items(message, field, 0)
-}
-
 /// `len` bytes inside of `headers`, each a message of its own.
 fn framed(headers: &[Vec<u8>], len: usize) -> usize {
     headers.iter().rev().fold(len, |len, header| {
@@ -249,7 +163,8 @@ pub fn count(message: &'static schema::Message, item: Message<'_>) -> usize {
     data.filter_map(Field::message).map(|data| data.messages(metric::DATA_POINTS).count()).sum()
 }
 
-fn bytes_of<'a>(request: &'a [u8], field: Field<'_>) -> &'a [u8] {
+/// All of `field`, tag and length included.
+pub fn bytes_of<'a>(request: &'a [u8], field: Field<'_>) -> &'a [u8] {
     request.get(field.at..field.end).unwrap_or_default()
 }
 
@@ -370,28 +285,6 @@ span 2/4 \"four\"
         put(&mut request, 1, |out| put(out, 2, |out| put(out, 2, |out| put(out, 7, sum))));
         let parts = split(&METRICS, &Bytes::from(request), 1000);
         assert_eq!(parts.iter().map(|p| p.items).collect::<Vec<_>>(), [2]);
-    }
-
-    #[test]
-    fn a_partition_keeps_order_and_surroundings() {
-        let request = Bytes::from(text::parse(FOUR).unwrap());
-        let parts = partition(&TRACES, &request, |span| {
-            usize::from(span.field(2).is_some_and(|id| id.bytes().ends_with(&[2])))
-        });
-        let printed: Vec<_> = parts
-            .iter()
-            .map(|(shard, part)| (*shard, part.items, text::print(&TRACES, &part.bytes)))
-            .collect();
-        let without = |names: &[&str]| -> String {
-            let lines = FOUR.lines().filter(|line| !names.iter().any(|name| line.contains(name)));
-            lines.flat_map(|line| [line, "\n"]).collect()
-        };
-        let second = without(&["one", "three", "four", "\"u\"", "\"b\"", "scope -"]);
-        assert_eq!(printed, [(0, 3, without(&["two"])), (1, 1, second)]);
-        let whole = partition(&TRACES, &request, |_| 7);
-        assert_eq!((whole[0].0, whole[0].1.items), (7, 4));
-        assert_eq!(whole[0].1.bytes.as_ptr(), request.as_ptr());
-        assert_eq!(partition(&TRACES, &Bytes::new(), |_| 7)[0].0, 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod fields;
 pub mod join;
 pub mod json;
 pub mod merge;
+pub mod partition;
 pub mod schema;
 pub mod text;
 pub mod view;

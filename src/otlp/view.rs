@@ -257,16 +257,22 @@ impl<'a> Attribute<'a> {
 /// so this is much cheaper than [`Attribute::of`] where most attributes are none of ours.
 #[inline]
 pub fn key<'a>(field: &Field<'a>) -> &'a [u8] {
-    if let Wire::Len([0x0a, len @ 0..=0x7f, rest @ ..]) = field.value
-        && let Some(key) = rest.get(..usize::from(*len))
-    {
-        return key;
-    }
-    slow_key(field)
+    key_in(field.bytes())
 }
 
-fn slow_key<'a>(field: &Field<'a>) -> &'a [u8] {
-    Attribute::of(*field).map(|attribute| attribute.key).unwrap_or_default()
+/// The key of the attribute with these bytes.
+#[inline]
+pub fn key_in(attribute: &[u8]) -> &[u8] {
+    match attribute {
+        [0x0a, len @ 0..=0x7f, rest @ ..] if usize::from(*len) <= rest.len() => {
+            rest.get(..usize::from(*len)).unwrap_or_default()
+        }
+        _ => slow_key(attribute),
+    }
+}
+
+fn slow_key(attribute: &[u8]) -> &[u8] {
+    Message::root(attribute).field(key_value::KEY).map(Field::bytes).unwrap_or_default()
 }
 
 /// An attribute's value.

@@ -13,6 +13,7 @@ use crate::delivery::{Delivery, Settings};
 use crate::intake::{Consumer, Intake};
 use crate::processors::Built;
 use crate::processors::places::Places;
+use crate::sockets::Sockets;
 use crate::telemetry::Registry;
 use crate::{connectors, exporters, limits, machine, processors, receivers};
 use std::sync::Arc;
@@ -50,7 +51,11 @@ impl Graph {
     /// Builds and starts everything that the pipelines of `document` use: exporters first,
     /// receivers last, so that nothing arrives before it can be handled. All errors at once, each
     /// a sentence that begins with the component's id; nothing keeps running then.
-    pub async fn start(document: &Document, registry: &Registry) -> Result<Graph, Vec<String>> {
+    pub async fn start(
+        document: &Document,
+        registry: &Registry,
+        sockets: &Sockets,
+    ) -> Result<Graph, Vec<String>> {
         let mut errors = vec![];
         let mut graph = Graph {
             receivers: vec![],
@@ -69,7 +74,7 @@ impl Graph {
             // Receivers are started to hear what is wrong with them too, and end at once.
             graph.stop_receiving.cancel();
         }
-        graph.start_receivers(document, registry, &mut errors).await;
+        graph.start_receivers(document, registry, sockets, &mut errors).await;
         if errors.is_empty() {
             return Ok(graph);
         }
@@ -237,24 +242,26 @@ impl Graph {
         registry: &Registry,
     ) -> (Arc<Entry>, Vec<JoinHandle<()>>) {
         let Some(signal) = signal(pipeline) else {
-            return (
-                Arc::new(Entry { leading: vec![], limit: None, next: Next::Exits(exits) }),
-                vec![],
-            );
+            let (doors, leading, next) = (vec![], vec![], Next::Exits(exits));
+            return (Arc::new(Entry { doors, leading, limit: None, next }), vec![]);
         };
         let shards = self.stages(document, pipeline, signal, registry);
         let limit = shards.first().and_then(Stages::limit);
+        let doors = shards.first().map(Stages::doors).unwrap_or_default();
         let (leading, chains): (Vec<_>, Vec<_>) = shards.into_iter().map(Stages::arrange).unzip();
         // Those that lead hold no state and are the same in all shards.
         let leading = leading.into_iter().next().unwrap_or_default();
         let (next, tasks) = match chains.iter().all(Chain::is_empty) {
             true => (Next::Exits(exits), vec![]),
             false => {
-                let (shards, tasks) = Shards::start(signal, chains, &exits);
+                let name = "spanloom_pipeline_unparted_requests";
+                let help = "requests that went to one shard whole, for what parts would repeat";
+                let unparted = registry.counter(name, help, &[("pipeline", pipeline.id.as_str())]);
+                let (shards, tasks) = Shards::start(signal, chains, &exits, unparted);
                 (Next::Shards(shards), tasks)
             }
         };
-        (Arc::new(Entry { leading, limit, next }), tasks)
+        (Arc::new(Entry { doors, leading, limit, next }), tasks)
     }
 
     /// The processors of `pipeline`, for each of its shards.
@@ -310,6 +317,7 @@ impl Graph {
         &mut self,
         document: &Document,
         registry: &Registry,
+        sockets: &Sockets,
         errors: &mut Vec<String>,
     ) {
         let intake = Intake::new(limits::INFLIGHT_BYTES, self.account.clone());
@@ -321,6 +329,7 @@ impl Graph {
                 id: configured.id.as_str().to_owned(),
                 registry: registry.clone(),
                 intake: intake.leading_to(consumers),
+                sockets: sockets.clone(),
                 stop: self.stop_receiving.clone(),
             };
             match (kind.start)(&configured.section, setup).await {

@@ -21,6 +21,8 @@ pub struct Leading {
 
 /// A running pipeline, as receivers see it.
 pub struct Entry {
+    /// What reads the metadata of requests; it goes no further.
+    pub doors: Vec<Arc<dyn Stateless>>,
     pub leading: Vec<Leading>,
     /// The strictest limit on memory among the processors.
     pub limit: Option<Limit>,
@@ -44,7 +46,7 @@ impl Entry {
     }
 
     fn lead(&self, batch: Batch) -> Vec<Batch> {
-        let mut batches = vec![batch];
+        let mut batches = self.open(batch);
         if self.leading.is_empty() {
             return batches;
         }
@@ -57,6 +59,20 @@ impl Entry {
             }
             batches = out.take();
             link.outgoing.add(batches.iter().map(Batch::items).sum());
+        }
+        batches
+    }
+
+    /// Lets the doors read the metadata of `batch`, which goes no further.
+    fn open(&self, batch: Batch) -> Vec<Batch> {
+        let mut batches = vec![batch];
+        if batches.iter().any(|batch| batch.metadata.is_some()) {
+            for door in &self.doors {
+                let mut out = Out::default();
+                batches.drain(..).for_each(|batch| door.process(batch, clock::now(), &mut out));
+                batches = out.take();
+            }
+            batches.iter_mut().for_each(|batch| batch.metadata = None);
         }
         batches
     }

@@ -11,8 +11,10 @@ use crate::batch::{Batch, Signal};
 use crate::config::{Document, Pipeline, document::ComponentId};
 use crate::limits;
 use crate::otlp::fields::{log_record, span};
-use crate::otlp::join::{Part, partition};
+use crate::otlp::join::Part;
+use crate::otlp::partition::partition_within;
 use crate::processors::places::shard_of;
+use crate::telemetry::Counter;
 use crate::verdict::Verdict;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -42,6 +44,7 @@ pub fn count(document: &Document, pipeline: &Pipeline, workers: usize) -> usize 
 pub struct Shards {
     /// The number of the items' field with the trace id.
     trace_id: u32,
+    unparted: Counter,
     /// `None` once the pipeline is closed.
     inputs: Mutex<Option<Arc<[mpsc::Sender<Batch>]>>>,
 }
@@ -52,6 +55,7 @@ impl Shards {
         signal: Signal,
         chains: Vec<Chain>,
         exits: &Exits,
+        unparted: Counter,
     ) -> (Shards, Vec<JoinHandle<()>>) {
         let start = |chain: Chain| {
             let (sender, input) = mpsc::channel(limits::PIPELINE_BATCHES);
@@ -59,7 +63,7 @@ impl Shards {
         };
         let (senders, tasks): (Vec<_>, Vec<_>) = chains.into_iter().map(start).unzip();
         let inputs = Mutex::new(Some(senders.into()));
-        (Shards { trace_id: trace_id(signal), inputs }, tasks)
+        (Shards { trace_id: trace_id(signal), unparted, inputs }, tasks)
     }
 
     /// Takes no more batches; the tasks finish what they have.
@@ -74,7 +78,12 @@ impl Shards {
             batch.settle(&Verdict::busy("the daemon is shutting down"));
             return;
         };
-        for (n, part) in part(batch, self.trace_id, inputs.len()) {
+        let parts = part(batch, self.trace_id, inputs.len());
+        let parts = parts.unwrap_or_else(|whole| {
+            self.unparted.add(1);
+            vec![(0, whole)]
+        });
+        for (n, part) in parts {
             let Some(input) = inputs.get(n) else { continue };
             if let Err(refused) = input.send(part).await {
                 refused.0.settle(&Verdict::busy("the pipeline has stopped"));
@@ -83,13 +92,15 @@ impl Shards {
     }
 }
 
-/// The parts of `batch` by shard; itself if there is one.
-fn part(batch: Batch, trace_id: u32, shards: usize) -> Vec<(usize, Batch)> {
+/// The parts of `batch` by shard, itself if there is one; an error if they would repeat too much.
+fn part(batch: Batch, trace_id: u32, shards: usize) -> Result<Vec<(usize, Batch)>, Batch> {
     if shards < 2 {
-        return vec![(0, batch)];
+        return Ok(vec![(0, batch)]);
     }
+    let most = batch.bytes().len().max(limits::PIPELINE_REPEATED_BYTES);
     let (mut latest, mut shard) = (None, 0);
-    let parts = partition(batch.signal().message(), batch.bytes(), |item| {
+    let message = batch.signal().message();
+    let parts = partition_within(message, batch.bytes(), most, |item| {
         let id = item.field(trace_id).map(|field| field.bytes()).unwrap_or_default();
         // Spans of one trace stand in a row.
         if latest != Some(id) {
@@ -97,14 +108,15 @@ fn part(batch: Batch, trace_id: u32, shards: usize) -> Vec<(usize, Batch)> {
         }
         shard
     });
+    let Some(parts) = parts else { return Err(batch) };
     if let [(shard, _)] = parts.as_slice() {
-        return vec![(*shard, batch)];
+        return Ok(vec![(*shard, batch)]);
     }
     let of_batch = |(n, part): (usize, Part)| (n, batch.part(part.bytes, part.items));
     let parts = parts.into_iter().map(of_batch).collect();
     // The parts have its receipts, and nothing is left of it.
     batch.settle(&Verdict::Accepted);
-    parts
+    Ok(parts)
 }
 
 fn trace_id(signal: Signal) -> u32 {
@@ -169,7 +181,8 @@ mod tests {
         let mut chains = chains(names, shards);
         let (mut now, mut done) = (Moment::default(), vec![]);
         for lines in requests {
-            for (n, part) in part(batch(lines, now), span::TRACE_ID, shards) {
+            let parts = part(batch(lines, now), span::TRACE_ID, shards);
+            for (n, part) in parts.ok().expect("it is parted") {
                 chains[n].feed(part, now, &mut done);
             }
             now = now.plus(Duration::from_millis(10));
@@ -231,18 +244,29 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_would_repeat_too_much_stays_whole() {
+        let header = "h".repeat(limits::PIPELINE_REPEATED_BYTES / 2);
+        let mut lines = vec![format!("resource k=\"{header}\"\nscope -")];
+        lines.extend((1..=20).map(|trace| format!("span {trace:x}/1")));
+        let whole = batch(&lines, Moment::default());
+        let bytes = whole.bytes().len();
+        let whole = part(whole, span::TRACE_ID, 8).err().expect("it stays whole");
+        assert_eq!((whole.bytes().len(), whole.items()), (bytes, 20));
+    }
+
+    #[test]
     fn a_batch_of_one_shard_goes_as_it_is_and_others_share_their_receipt() {
         let lines = |traces: &[u8]| -> Vec<String> {
             traces.iter().map(|trace| format!("span {trace:x}/1")).collect()
         };
         let whole = batch(&lines(&[7, 7]), Moment::default());
         let bytes = whole.bytes().clone();
-        let parts = part(whole, span::TRACE_ID, 4);
+        let parts = part(whole, span::TRACE_ID, 4).ok().expect("it is parted");
         assert_eq!((parts.len(), parts[0].1.bytes().as_ptr()), (1, bytes.as_ptr()));
         let mut whole = batch(&lines(&[1, 2, 3, 4, 5, 6, 7, 8]), Moment::default());
         let (answer, answered) = channel();
         whole.receipts = Receipt::new(move |verdict| answer.send(verdict).unwrap()).into();
-        let mut parts = part(whole, span::TRACE_ID, 4);
+        let mut parts = part(whole, span::TRACE_ID, 4).ok().expect("it is parted");
         assert!(parts.len() > 1);
         assert_eq!(parts.iter().map(|(_, part)| part.items()).sum::<usize>(), 8);
         let last = parts.pop().expect("there are some").1;

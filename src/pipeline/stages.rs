@@ -10,8 +10,9 @@ use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;
 use crate::account::Limit;
 use crate::processors::inspect::{Inspector, Row};
-use crate::processors::{Built, Stateful};
+use crate::processors::{Built, Stateful, Stateless};
 use crate::telemetry::Counter;
+use std::sync::Arc;
 
 /// One processor, built, and what goes through it.
 pub struct Stage {
@@ -38,6 +39,15 @@ impl Stages {
             Built::Stateful(_) | Built::Inspector(_) => None,
         });
         limits.reduce(Limit::stricter)
+    }
+
+    /// What their inspectors want to run before all others.
+    pub fn doors(&self) -> Vec<Arc<dyn Stateless>> {
+        let doors = self.0.iter().filter_map(|stage| match &stage.processor {
+            Built::Inspector(inspector) => inspector.door(),
+            Built::Stateless(_) | Built::Stateful(_) => None,
+        });
+        doors.collect()
     }
 
     /// What leads, and what runs behind it on the pipeline's own task.

@@ -9,14 +9,14 @@
 
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
-use super::{Out, Stateful};
+use super::{Out, Stateful, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{key_value, log_record, span};
-use crate::otlp::join;
+use crate::otlp::partition::partition;
 use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
-use crate::otlp::wire::{Field, Message, Value};
+use crate::otlp::wire::{Field, Message, Value, WireType};
 use crate::telemetry::Counter;
 use crate::verdict::Verdict;
 use std::sync::Arc;
@@ -37,6 +37,11 @@ pub trait Inspector: Send {
     /// [`Item::rest`].
     fn passes(&self, _attribute: &Field<'_>) -> bool {
         true
+    }
+
+    /// What is to run at the beginning of its pipeline, where the metadata of requests is known.
+    fn door(&self) -> Option<Arc<dyn Stateless>> {
+        None
     }
 
     /// A batch begins.
@@ -115,17 +120,19 @@ pub struct Item<'a> {
 }
 
 /// A field of an item, unread. Small and without a value, because one is written for every field
-/// of every item: to write whole [`Field`]s took twice as long as all the rest of the walk.
+/// of every item: to write whole [`Field`]s took twice as long as all the rest of the walk. Each of
+/// its words is written and read whole: a processor waits for what it reads across two of its
+/// latest writes.
 #[derive(Clone, Copy)]
 pub struct Part {
-    number: u16,
-    /// Bytes of tag and length, if it is length-delimited.
-    head: u8,
-    /// Of an attribute only the key is shown.
-    key_only: bool,
-    at: u32,
-    end: u32,
+    /// Where it begins in the request, and in the upper half where it ends.
+    range: u64,
+    /// Its number; the bytes of tag and length, if it is length-delimited; [`KEY_ONLY`].
+    kind: u32,
 }
+
+/// A bit of [`Part::kind`]: of an attribute only the key is shown.
+const KEY_ONLY: u32 = 1 << 31;
 
 /// Field numbers of an item by signal; 0 for what there is not.
 struct Shape {
@@ -174,12 +181,13 @@ impl<'a> Item<'a> {
 
     /// Reads the item in `field` of `scope_group`, which has this `shape`.
     #[inline]
-    fn read(
+    fn read<'i>(
         &mut self,
         scope_group: Message<'a>,
         field: Field<'a>,
         shape: &Shape,
-        mut place: impl FnMut(&Field<'a>) -> Place,
+        sieve: &mut Sieve,
+        inspectors: &[Box<dyn Inspector + 'i>],
     ) {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
@@ -188,22 +196,41 @@ impl<'a> Item<'a> {
         self.attributes.clear();
         self.rest.clear();
         self.parts.clear();
-        for field in self.message.fields() {
-            if field.number == shape.attributes {
-                match place(&field) {
-                    Place::Listed => self.attributes.push(Part::of(&field)),
-                    Place::Rest => self.rest.push(Part::of(&field)),
-                    Place::Passed => {}
+        let tag = (shape.attributes << 3 | WireType::Len.code()) as u8;
+        let mut fields = self.message.fields();
+        loop {
+            // Half of all fields are attributes that are known.
+            let at = fields.at();
+            if let Some(bytes) = fields.next_short(tag) {
+                let known = sieve.known(bytes);
+                if known != Some(Place::Passed) {
+                    let (number, value) = (shape.attributes, Value::Len(bytes));
+                    let field = Field { number, value, at, end: fields.at() };
+                    self.put(&field, known.unwrap_or_else(|| sieve.look(&field, inspectors)));
                 }
-            } else if field.number == shape.trace_id {
+                continue;
+            }
+            let Some(field) = fields.next() else { break };
+            if field.number == shape.trace_id {
                 self.trace_id = field.bytes();
             } else if field.number == shape.span_id {
                 self.span_id = field.bytes();
             } else if field.number == shape.parent_span_id {
                 self.parent_span_id = field.bytes();
+            } else if field.number == shape.attributes {
+                self.put(&field, sieve.look(&field, inspectors));
             } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
             }
+        }
+    }
+
+    /// Puts `attribute` where it belongs.
+    fn put(&mut self, attribute: &Field<'_>, place: Place) {
+        match place {
+            Place::Listed => self.attributes.push(Part::of(attribute)),
+            Place::Rest => self.rest.push(Part::of(attribute)),
+            Place::Passed => {}
         }
     }
 
@@ -216,7 +243,7 @@ impl<'a> Item<'a> {
         let mut listed = self.attributes.iter().peekable();
         self.rest.clear();
         for field in self.message.fields().filter(|field| field.number == number) {
-            if listed.next_if(|part| part.at == field.at as u32).is_none() {
+            if listed.next_if(|part| part.at() == field.at).is_none() {
                 self.rest.push(Part::of(&field));
             }
         }
@@ -224,22 +251,42 @@ impl<'a> Item<'a> {
 
     /// The key of one of the attributes.
     pub fn key(&self, attribute: Part) -> &'a [u8] {
-        view::key(&self.field(attribute))
+        view::key_in(self.bytes(attribute))
     }
 
     /// Reads a part of this item.
     #[inline]
     pub fn field(&self, part: Part) -> Field<'a> {
-        let (at, end) = (part.at as usize, part.end as usize);
-        let start = self.message.start;
-        let from = at.saturating_sub(start) + usize::from(part.head);
-        let bytes = self.message.bytes.get(from..end.saturating_sub(start)).unwrap_or_default();
-        let whole = Field { number: u32::from(part.number), value: Value::Len(bytes), at, end };
-        match part {
-            Part { head: 0, .. } => Message { bytes, start: at }.fields().next().unwrap_or(whole),
-            Part { key_only: true, .. } => only_key(whole),
-            _ => whole,
+        match part.head() {
+            0 => self.unusual(part),
+            _ => {
+                let value = Value::Len(self.bytes(part));
+                Field { number: part.number(), value, at: part.at(), end: part.end() }
+            }
         }
+    }
+
+    /// The payload of a part of this item, empty if it is no length-delimited one. Where that is
+    /// enough it is cheaper than [`Item::field`].
+    #[inline]
+    pub fn bytes(&self, part: Part) -> &'a [u8] {
+        let from = (part.at() + part.head()).wrapping_sub(self.message.start);
+        let bytes = self.message.bytes.get(from..part.end().wrapping_sub(self.message.start));
+        let bytes = bytes.unwrap_or_default();
+        match part.kind & KEY_ONLY {
+            0 if part.head() > 0 => bytes,
+            0 => &[],
+            _ => only_key(bytes),
+        }
+    }
+
+    /// A part that is not length-delimited.
+    #[inline(never)]
+    fn unusual(&self, part: Part) -> Field<'a> {
+        let (at, end, start) = (part.at(), part.end(), self.message.start);
+        let bytes = self.message.bytes.get(at.wrapping_sub(start)..end.wrapping_sub(start));
+        let field = Message { bytes: bytes.unwrap_or_default(), start: at }.fields().next();
+        field.unwrap_or(Field { number: part.number(), value: Value::Len(&[]), at, end })
     }
 
     /// The field `number`, if it is none of those that have a place of their own here.
@@ -252,7 +299,7 @@ impl<'a> Item<'a> {
     /// then the rest of them, then others, each in the order in which they stand here.
     pub fn hide(&mut self, gone: &[Part]) {
         let mut gone = gone.iter().peekable();
-        let mut stays = |part: &Part| gone.next_if(|gone| gone.at == part.at).is_none();
+        let mut stays = |part: &Part| gone.next_if(|gone| gone.at() == part.at()).is_none();
         self.attributes.retain(&mut stays);
         self.rest.retain(&mut stays);
         self.parts.retain(stays);
@@ -262,7 +309,9 @@ impl<'a> Item<'a> {
     /// those see the keys alone.
     pub fn hide_values(&mut self, changed: &[Part]) {
         for part in self.attributes.iter_mut().chain(&mut self.rest) {
-            part.key_only |= changed.iter().any(|changed| changed.at == part.at);
+            if changed.iter().any(|changed| changed.at() == part.at()) {
+                part.kind |= KEY_ONLY;
+            }
         }
     }
 
@@ -277,7 +326,22 @@ impl Part {
     /// The number of the field.
     #[inline]
     pub fn number(self) -> u32 {
-        u32::from(self.number)
+        self.kind & 0xffff
+    }
+
+    #[inline]
+    fn head(self) -> usize {
+        (self.kind >> 16 & 0xff) as usize
+    }
+
+    #[inline]
+    fn at(self) -> usize {
+        self.range as u32 as usize
+    }
+
+    #[inline]
+    fn end(self) -> usize {
+        (self.range >> 32) as usize
     }
 
     /// The part that is `field`, of a number that OTLP knows.
@@ -287,19 +351,15 @@ impl Part {
             Value::Len(bytes) => field.end - field.at - bytes.len(),
             _ => 0,
         };
-        let (number, head) = (field.number as u16, head as u8);
-        Part { number, head, key_only: false, at: field.at as u32, end: field.end as u32 }
+        let range = u64::from(field.at as u32) | (field.end as u64) << 32;
+        Part { range, kind: field.number | (head as u32) << 16 }
     }
 }
 
-/// `attribute` without its value.
-fn only_key(attribute: Field<'_>) -> Field<'_> {
-    let key = attribute.message().and_then(|message| message.field(key_value::KEY));
-    let key = key.and_then(|key| {
-        let start = attribute.end - attribute.bytes().len();
-        attribute.bytes().get(key.at - start..key.end - start)
-    });
-    Field { value: Value::Len(key.unwrap_or_default()), ..attribute }
+/// Of the bytes of an attribute those of its key, as a field.
+fn only_key(attribute: &[u8]) -> &[u8] {
+    let key = Message::root(attribute).field(key_value::KEY);
+    key.and_then(|key| attribute.get(key.at..key.end)).unwrap_or_default()
 }
 
 /// Inspectors in a row.
@@ -356,9 +416,7 @@ impl<'i> Inspection<'i> {
                 let Some(shape) = shape else { continue };
                 self.sieve.all = self.inspectors.iter().any(|inspector| inspector.all());
                 for field in scope_group.item_fields() {
-                    let (sieve, inspectors) = (&mut self.sieve, &self.inspectors);
-                    let place = |attribute: &Field<'_>| sieve.place(attribute, inspectors);
-                    item.read(scope_group.0, field, shape, place);
+                    item.read(scope_group.0, field, shape, &mut self.sieve, &self.inspectors);
                     for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {
                         inspector.item(&mut item, now, &mut self.edits);
                         if item.removed {
@@ -426,7 +484,7 @@ fn hold(inspector: &mut dyn Inspector, batch: Batch, now: Moment, out: &mut Out)
         return out.pass(batch);
     }
     let (mut numbers, mut number) = (numbers.into_iter().peekable(), 0);
-    let parts = join::partition(batch.signal().message(), batch.bytes(), |_| {
+    let parts = partition(batch.signal().message(), batch.bytes(), |_| {
         let held = numbers.next_if_eq(&number).is_some();
         number += 1;
         usize::from(held)

@@ -3,12 +3,17 @@
 //! When a bound is reached the trace goes that was first remembered and has not been used since
 //! (a queue with a second chance): a flood of new traces cannot push out those in use more than
 //! once per use, and every step is cheap. A trace that is not used for the time to live goes too.
+//!
+//! The values stand in a list whose places are used again in turn, and the table has only those
+//! places: it is small enough for a cache, and what is remembered or forgotten next stands in a
+//! row. With traces that never come again, waiting for memory is most of what this costs.
 
 use crate::moment::Moment;
 use crate::telemetry::{Counter, Level};
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 /// Bytes that a trace costs besides what its value holds: table, queue and slot.
@@ -34,9 +39,14 @@ pub struct Gauges {
 
 /// Values by trace id.
 pub struct Memory<V> {
-    slots: HashMap<u128, Slot<V>, RandomState>,
-    /// Every trace once, with the time since which it waits there.
-    queue: VecDeque<(u128, Duration)>,
+    /// Places in `slots`, by the hash of the trace id.
+    places: HashTable<u32>,
+    slots: Vec<Slot<V>>,
+    /// Places of traces that were forgotten.
+    free: Vec<u32>,
+    /// The place of every trace once, with the time since which it waits there.
+    queue: VecDeque<(u32, Duration)>,
+    hasher: RandomState,
     bytes: usize,
     bounds: Bounds,
     gauges: Gauges,
@@ -45,36 +55,49 @@ pub struct Memory<V> {
 }
 
 struct Slot<V> {
+    trace: u128,
     value: V,
     used: Duration,
 }
 
 impl<V: Default> Memory<V> {
     pub fn new(bounds: Bounds, gauges: Gauges, weight: fn(&V) -> usize) -> Memory<V> {
-        let (slots, queue) = (HashMap::default(), VecDeque::new());
-        Memory { slots, queue, bytes: 0, bounds, gauges, weight }
+        Memory {
+            places: HashTable::new(),
+            slots: vec![],
+            free: vec![],
+            queue: VecDeque::new(),
+            hasher: RandomState::default(),
+            bytes: 0,
+            bounds,
+            gauges,
+            weight,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.places.is_empty()
     }
 
     /// The value of `trace`, which counts as a use.
     #[inline]
     pub fn get(&mut self, trace: u128, now: Moment) -> Option<&V> {
-        let slot = self.slots.get_mut(&trace)?;
+        let place = self.find(trace)?;
+        let slot = self.slots.get_mut(place as usize)?;
         slot.used = now.monotonic;
         Some(&slot.value)
     }
 
     /// Changes the value of `trace`, a new one if it is not known. Other traces may have to go.
     pub fn update<R>(&mut self, trace: u128, now: Moment, change: impl FnOnce(&mut V) -> R) -> R {
-        let (queue, bytes) = (&mut self.queue, &mut self.bytes);
-        let slot = self.slots.entry(trace).or_insert_with(|| {
-            queue.push_back((trace, now.monotonic));
-            *bytes += TRACE_BYTES;
-            Slot { value: V::default(), used: now.monotonic }
-        });
+        let place = match self.find(trace) {
+            Some(place) => place,
+            None => self.add(trace, now),
+        };
+        let Some(slot) = self.slots.get_mut(place as usize) else {
+            // Every place in the table is one of the list.
+            return change(&mut V::default());
+        };
         slot.used = now.monotonic;
         let before = (self.weight)(&slot.value);
         let result = change(&mut slot.value);
@@ -87,42 +110,76 @@ impl<V: Default> Memory<V> {
     /// Forgets what was not used for the time to live.
     pub fn expire(&mut self, now: Moment) {
         let ttl = self.bounds.ttl;
-        while let Some(&(trace, queued)) = self.queue.front() {
+        while let Some(&(place, queued)) = self.queue.front() {
             if queued + ttl > now.monotonic {
                 break;
             }
             self.queue.pop_front();
-            match self.slots.get(&trace).map(|slot| slot.used) {
-                Some(used) if used + ttl > now.monotonic => self.queue.push_back((trace, used)),
+            match self.used(place) {
+                Some(used) if used + ttl > now.monotonic => self.queue.push_back((place, used)),
                 _ => {
-                    self.forget(trace);
+                    self.forget(place);
                     self.gauges.expired.add(1);
                 }
             }
         }
-        self.gauges.traces.set(self.slots.len() as i64);
+        self.gauges.traces.set(self.places.len() as i64);
     }
 
     fn shrink(&mut self) {
-        while self.slots.len() > self.bounds.traces || self.bytes > self.bounds.bytes {
-            let Some((trace, queued)) = self.queue.pop_front() else {
+        while self.places.len() > self.bounds.traces || self.bytes > self.bounds.bytes {
+            let Some((place, queued)) = self.queue.pop_front() else {
                 return;
             };
-            match self.slots.get(&trace).map(|slot| slot.used) {
-                Some(used) if used > queued => self.queue.push_back((trace, used)),
+            match self.used(place) {
+                Some(used) if used > queued => self.queue.push_back((place, used)),
                 _ => {
-                    self.forget(trace);
+                    self.forget(place);
                     self.gauges.evicted.add(1);
                 }
             }
         }
     }
 
-    fn forget(&mut self, trace: u128) {
-        if let Some(slot) = self.slots.remove(&trace) {
-            let gone = TRACE_BYTES + (self.weight)(&slot.value);
-            self.bytes = self.bytes.saturating_sub(gone);
+    #[inline]
+    fn find(&self, trace: u128) -> Option<u32> {
+        let is_it = |place: &u32| self.slots.get(*place as usize).map(|slot| slot.trace);
+        let hash = self.hasher.hash_one(trace);
+        self.places.find(hash, |place| is_it(place) == Some(trace)).copied()
+    }
+
+    /// A place for `trace`, which has none.
+    fn add(&mut self, trace: u128, now: Moment) -> u32 {
+        let slot = Slot { trace, value: V::default(), used: now.monotonic };
+        let place = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(place as usize) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
         }
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let again =
+            |place: &u32| slots.get(*place as usize).map_or(0, |slot| hasher.hash_one(slot.trace));
+        self.places.insert_unique(hasher.hash_one(trace), place, again);
+        self.queue.push_back((place, now.monotonic));
+        self.bytes += TRACE_BYTES;
+        place
+    }
+
+    /// When the trace at `place` was used last.
+    fn used(&self, place: u32) -> Option<Duration> {
+        self.slots.get(place as usize).map(|slot| slot.used)
+    }
+
+    fn forget(&mut self, place: u32) {
+        let Some(slot) = self.slots.get_mut(place as usize) else { return };
+        let hash = self.hasher.hash_one(slot.trace);
+        let gone = TRACE_BYTES + (self.weight)(&slot.value);
+        slot.value = V::default();
+        if let Ok(known) = self.places.find_entry(hash, |known| *known == place) {
+            known.remove();
+        }
+        self.free.push(place);
+        self.bytes = self.bytes.saturating_sub(gone);
     }
 }
 
@@ -183,11 +240,12 @@ mod tests {
             memory.update(trace, at(0), |v| v.resize(100, 0));
             assert!(memory.bytes <= 10 * (TRACE_BYTES + 100));
         }
-        assert_eq!(memory.slots.len(), 10);
+        assert_eq!(memory.places.len(), 10);
         assert_eq!(memory.gauges.evicted.value(), 989);
         memory.expire(at(100));
         assert_eq!(memory.bytes, 0);
-        assert_eq!(memory.queue.len(), 0);
+        assert_eq!((memory.queue.len(), memory.places.len()), (0, 0));
+        assert!(memory.slots.len() <= 11, "places are used again");
     }
 
     #[test]

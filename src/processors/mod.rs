@@ -24,6 +24,7 @@ mod baggage;
 mod batch;
 mod counts;
 mod filter;
+pub mod fragments;
 pub mod inspect;
 mod memory;
 mod memory_limiter;

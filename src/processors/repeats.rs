@@ -2,55 +2,69 @@
 //! the processor. The spans of a service repeat themselves: names, models and addresses are the
 //! same in nearly all of them, and what is the same needs no second look.
 
-/// Entries that are remembered; a power of two.
-const SLOTS: usize = 128;
+/// Sets of entries; a power of two. Each holds two, since what is hot is little and falls into the
+/// same set now and then: one place for both would keep one of them out for good.
+const SETS: usize = 128;
 
 /// Bytes of an entry, at most and at least.
-const LONGEST: usize = 62;
+const LONGEST: usize = 61;
 const SHORTEST: usize = 8;
 
 /// Others in its place that an entry outlives since it last came.
 const WORTH: u8 = 3;
 
-/// The table.
-pub struct Repeats(Box<[Slot; SLOTS]>);
+/// The table: what was found of each entry.
+pub struct Repeats<T>(Box<[[Slot<T>; 2]; SETS]>);
 
 /// An entry; none with a length of 0.
 #[derive(Clone, Copy)]
-struct Slot {
+struct Slot<T> {
     bytes: [u8; LONGEST],
     length: u8,
     worth: u8,
+    found: T,
 }
 
-impl Default for Repeats {
-    fn default() -> Repeats {
-        Repeats(Box::new([Slot { bytes: [0; LONGEST], length: 0, worth: 0 }; SLOTS]))
+impl<T: Copy + Default> Default for Repeats<T> {
+    fn default() -> Repeats<T> {
+        let slot = Slot { bytes: [0; LONGEST], length: 0, worth: 0, found: T::default() };
+        Repeats(Box::new([[slot; 2]; SETS]))
     }
 }
 
-impl Repeats {
-    /// Whether `bytes` are an entry.
+impl<T: Copy> Repeats<T> {
+    /// What was found of `bytes`, if they are an entry.
     #[inline]
-    pub fn has(&mut self, bytes: &[u8]) -> bool {
-        let slot = place(bytes).and_then(|place| self.0.get_mut(place));
-        let same = slot.filter(|slot| slot.bytes.get(..slot.length.into()) == Some(bytes));
-        same.map(|slot| slot.worth = WORTH).is_some()
+    pub fn get(&mut self, bytes: &[u8]) -> Option<T> {
+        let set = place(bytes).and_then(|place| self.0.get_mut(place))?;
+        let is_it = |slot: &&mut Slot<T>| slot.bytes.get(..slot.length.into()) == Some(bytes);
+        let slot = set.iter_mut().find(is_it)?;
+        slot.worth = WORTH;
+        Some(slot.found)
     }
 
     /// Makes `bytes` an entry if what stands in their place has been passed over often enough.
-    pub fn offer(&mut self, bytes: &[u8]) {
-        let Some(slot) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
+    pub fn offer(&mut self, bytes: &[u8], found: T) {
+        let Some([a, b]) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
+        let slot = if b.worth < a.worth { b } else { a };
         if slot.worth > 0 {
             slot.worth -= 1;
         } else if let Some(to) = slot.bytes.get_mut(..bytes.len()) {
             to.copy_from_slice(bytes);
-            (slot.length, slot.worth) = (bytes.len() as u8, WORTH);
+            (slot.length, slot.worth, slot.found) = (bytes.len() as u8, WORTH, found);
         }
     }
 }
 
-/// The slot of `bytes`: by their length, their end and their middle, since many begin alike.
+impl Repeats<()> {
+    /// Whether `bytes` are an entry.
+    #[inline]
+    pub fn has(&mut self, bytes: &[u8]) -> bool {
+        self.get(bytes).is_some()
+    }
+}
+
+/// The set of `bytes`: by their length, their end and their middle, since many begin alike.
 #[inline]
 fn place(bytes: &[u8]) -> Option<usize> {
     if !(SHORTEST..=LONGEST).contains(&bytes.len()) {
@@ -60,7 +74,7 @@ fn place(bytes: &[u8]) -> Option<usize> {
     let last = bytes.last_chunk::<8>()?;
     let mixed = u64::from_le_bytes(*last) ^ u64::from(u32::from_le_bytes(*middle)) << 13;
     let mixed = (mixed ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Some((mixed >> (64 - SLOTS.trailing_zeros())) as usize)
+    Some((mixed >> (64 - SETS.trailing_zeros())) as usize)
 }
 
 #[cfg(test)]
@@ -69,30 +83,30 @@ mod tests {
 
     #[test]
     fn only_what_was_offered_whole_is_an_entry() {
-        let mut repeats = Repeats::default();
+        let mut repeats = Repeats::<()>::default();
         let long = [b'x'; LONGEST + 1];
         for bytes in [&b"gpt-4o-2024-08-06"[..], &long[..LONGEST], b"12345678"] {
             assert!(!repeats.has(bytes));
-            repeats.offer(bytes);
+            repeats.offer(bytes, ());
             assert!(repeats.has(bytes));
             assert!(!repeats.has(&bytes[1..]) && !repeats.has(&bytes[..bytes.len() - 1]));
         }
         for bytes in [&b""[..], b"1234567", &long] {
-            repeats.offer(bytes);
+            repeats.offer(bytes, ());
             assert!(!repeats.has(bytes), "it is too short or too long");
         }
     }
 
     #[test]
     fn what_comes_often_is_not_pushed_out_by_what_comes_once() {
-        let mut repeats = Repeats::default();
-        repeats.offer(b"api.openai.com");
-        for n in 0..100 * SLOTS {
-            repeats.offer(format!("chatcmpl-{n:030}").as_bytes());
-            assert!(n % SLOTS > 0 || repeats.has(b"api.openai.com"));
+        let mut repeats = Repeats::<()>::default();
+        repeats.offer(b"api.openai.com", ());
+        for n in 0..100 * SETS {
+            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), ());
+            assert!(n % SETS > 0 || repeats.has(b"api.openai.com"));
         }
-        for n in 0..100 * SLOTS {
-            repeats.offer(format!("chatcmpl-{n:030}").as_bytes());
+        for n in 0..100 * SETS {
+            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), ());
         }
         assert!(!repeats.has(b"api.openai.com"), "it comes no more");
     }

@@ -1,8 +1,8 @@
 //! Which attributes of an item inspectors are shown: those of their keys, and of the others what
 //! they do not let pass.
 //!
-//! What has none of the keys and passes, in whatever item it stands, is remembered whole, so that
-//! what comes again is compared and not looked at; of numbers only the key is.
+//! What has one of the keys, and what has none and passes, is remembered whole, in whatever item it
+//! stands, so that what comes again is compared and not looked at; of numbers only the key is.
 
 use super::inspect::Inspector;
 use super::names::Names;
@@ -12,9 +12,10 @@ use crate::otlp::wire::Field;
 use std::sync::Arc;
 
 /// What becomes of an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Place {
     /// It has one of the keys.
+    #[default]
     Listed,
     /// It has none, and somebody looks at it.
     Rest,
@@ -28,36 +29,40 @@ pub struct Sieve {
     keys: Arc<Names<()>>,
     /// Whether every attribute is looked at.
     pub all: bool,
-    /// Those that passed lately.
-    passed: Repeats,
+    /// What became of those that came lately, but for those that are looked at.
+    known: Repeats<Place>,
 }
 
 impl Sieve {
     pub fn new(keys: Arc<Names<()>>) -> Sieve {
-        Sieve { keys, all: false, passed: Repeats::default() }
+        Sieve { keys, all: false, known: Repeats::default() }
     }
 
-    /// What becomes of `attribute`, which these inspectors are asked about.
-    #[inline]
-    pub fn place<'i>(
-        &mut self,
-        attribute: &Field<'_>,
-        inspectors: &[Box<dyn Inspector + 'i>],
-    ) -> Place {
-        let bytes = attribute.bytes();
-        let entry = key_of_number(bytes).unwrap_or(bytes);
-        if !self.all && self.passed.has(entry) {
-            return Place::Passed;
-        }
-        if self.keys.find(view::key(attribute)).is_some() {
-            return Place::Listed;
-        }
-        if self.all || !inspectors.iter().all(|inspector| inspector.passes(attribute)) {
-            return Place::Rest;
-        }
-        self.passed.offer(entry);
-        Place::Passed
+    /// What becomes of `attribute` as far as it is remembered.
+    #[inline(always)]
+    pub fn known(&mut self, attribute: &[u8]) -> Option<Place> {
+        if self.all { None } else { self.known.get(entry(attribute)) }
     }
+
+    /// What becomes of the attribute in `field`, of which these inspectors are asked.
+    pub fn look<'i>(&mut self, field: &Field<'_>, inspectors: &[Box<dyn Inspector + 'i>]) -> Place {
+        let passes = || inspectors.iter().all(|inspector| inspector.passes(field));
+        let place = match self.keys.find(view::key(field)) {
+            Some(()) => Place::Listed,
+            None if self.all || !passes() => return Place::Rest,
+            None => Place::Passed,
+        };
+        if !self.all {
+            self.known.offer(entry(field.bytes()), place);
+        }
+        place
+    }
+}
+
+/// What is remembered of `attribute`.
+#[inline]
+fn entry(attribute: &[u8]) -> &[u8] {
+    key_of_number(attribute).unwrap_or(attribute)
 }
 
 /// The key, as encoded, of an attribute that holds a number.

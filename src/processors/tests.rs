@@ -1,5 +1,6 @@
 //! The bench that every processor's tests run on: spans in, spans out, in the text notation.
 
+use super::fragments::Fragments;
 use super::inspect::Row;
 use super::places::Places;
 use super::{Built, LIST, Out, Setup};
@@ -10,6 +11,7 @@ use crate::moment::Moment;
 use crate::otlp::text;
 use crate::telemetry::{Finding, Registry};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A processor with its time and its metrics.
@@ -48,6 +50,12 @@ impl Bench {
             other => other,
         };
         Bench { processor, signal, registry, places, now: Moment::default() }
+    }
+
+    /// What it is told of traces that are fragments of others.
+    pub fn fragments(&self) -> Arc<Fragments> {
+        let setup = Setup::new("orphans", self.signal.name(), self.signal, &self.registry);
+        Fragments::of(&Setup { places: self.places.clone(), ..setup })
     }
 
     /// Lets time pass.

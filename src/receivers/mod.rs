@@ -5,6 +5,7 @@
 
 use crate::config::{Component, Section};
 use crate::intake::Intake;
+use crate::sockets::Sockets;
 use crate::telemetry::Registry;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub struct Setup {
     pub id: String,
     pub registry: Registry,
     pub intake: Intake,
+    pub sockets: Sockets,
     /// Cancelled when the receiver is to take no more requests, finish those under way, and end.
     pub stop: CancellationToken,
 }

@@ -2,8 +2,9 @@
 //!
 //! Shapes: a message is one byte (1 if compressed), four bytes of length (big endian), and the
 //! bytes. `google.rpc.Status` is `{code = 1, message = 2, details = 3}`, a detail is
-//! `google.protobuf.Any` `{type_url = 1, value = 2}`; the one detail that matters here is
-//! `RetryInfo {retry_delay = 1}`, a `Duration {seconds = 1, nanos = 2}`.
+//! `google.protobuf.Any` `{type_url = 1, value = 2}`; the details that matter here are
+//! `RetryInfo {retry_delay = 1}`, a `Duration {seconds = 1, nanos = 2}`, and, written only,
+//! `BadRequest {field_violations = 1}` with `{field = 1, description = 2}`.
 
 use crate::otlp::wire::{self, Field, put_bytes_field, put_message_field, put_varint_field};
 use crate::verdict::code;
@@ -27,6 +28,7 @@ const RETRY_INFO: HeaderName = HeaderName::from_static("google.rpc.retryinfo-bin
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 const RETRY_INFO_TYPE: &str = "type.googleapis.com/google.rpc.RetryInfo";
+const BAD_REQUEST_TYPE: &str = "type.googleapis.com/google.rpc.BadRequest";
 
 /// Longest status text that is sent. Proxies cap headers at 8 KiB.
 const MESSAGE_BYTES: usize = 2048;
@@ -82,11 +84,17 @@ impl Status {
         if !self.message.is_empty() {
             put_bytes_field(&mut out, 2, self.message.as_bytes());
         }
-        if let Some(delay) = self.retry_delay {
+        let mut detail = |name: &str, value: &[u8]| {
             put_message_field(&mut out, 3, |out| {
-                put_bytes_field(out, 1, RETRY_INFO_TYPE.as_bytes());
-                put_bytes_field(out, 2, &retry_info(delay));
+                put_bytes_field(out, 1, name.as_bytes());
+                put_bytes_field(out, 2, value);
             });
+        };
+        if let Some(delay) = self.retry_delay {
+            detail(RETRY_INFO_TYPE, &retry_info(delay));
+        }
+        if self.code == code::INVALID_ARGUMENT {
+            detail(BAD_REQUEST_TYPE, &bad_request(&self.message));
         }
         out
     }
@@ -108,10 +116,19 @@ impl Status {
     /// As JSON, the way protobuf maps it.
     pub fn encode_json(&self) -> Vec<u8> {
         let mut out = serde_json::json!({"code": self.code, "message": self.message});
-        if let (Some(delay), Some(map)) = (self.retry_delay, out.as_object_mut()) {
+        let mut details = vec![];
+        if let Some(delay) = self.retry_delay {
             let delay = format!("{}s", delay.as_secs_f64());
-            let detail = serde_json::json!([{"@type": RETRY_INFO_TYPE, "retryDelay": delay}]);
-            map.insert("details".to_owned(), detail);
+            details.push(serde_json::json!({"@type": RETRY_INFO_TYPE, "retryDelay": delay}));
+        }
+        if self.code == code::INVALID_ARGUMENT {
+            let violations = serde_json::json!([{"description": self.message}]);
+            let detail =
+                serde_json::json!({"@type": BAD_REQUEST_TYPE, "fieldViolations": violations});
+            details.push(detail);
+        }
+        if let Some(map) = out.as_object_mut().filter(|_| !details.is_empty()) {
+            map.insert("details".to_owned(), details.into());
         }
         out.to_string().into_bytes()
     }
@@ -156,6 +173,14 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
 fn cut(text: &str, bytes: usize) -> &str {
     let end = text.floor_char_boundary(bytes);
     text.get(..end).unwrap_or_default()
+}
+
+/// `BadRequest` about all of the request: what is wrong is found in its bytes, which have no field
+/// by name.
+fn bad_request(description: &str) -> Vec<u8> {
+    let mut out = vec![];
+    put_message_field(&mut out, 1, |out| put_bytes_field(out, 2, description.as_bytes()));
+    out
 }
 
 /// `RetryInfo` with this delay.

@@ -91,10 +91,24 @@ impl Daemon {
     /// As `start`; `adjust` adds arguments and variables.
     #[track_caller]
     pub fn start_with(yaml: &str, adjust: impl FnOnce(&mut Command)) -> Daemon {
+        Daemon::spawn(command(), yaml, adjust)
+    }
+
+    /// As `start`, by a shell that does `first` and becomes the binary then: what it limits or
+    /// mounts holds for the binary.
+    #[track_caller]
+    pub fn start_by(shell: &[&str], first: &str, yaml: &str) -> Daemon {
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).arg(format!("{first} && exec \"$0\" \"$@\""));
+        command.arg(env!("CARGO_BIN_EXE_spanloom")).env("NO_COLOR", "1").stdin(Stdio::null());
+        Daemon::spawn(command, yaml, |_| {})
+    }
+
+    #[track_caller]
+    fn spawn(mut command: Command, yaml: &str, adjust: impl FnOnce(&mut Command)) -> Daemon {
         let folder = TempDir::new().expect("a scratch folder");
         let file = folder.path().join("config.yaml");
         fs::write(&file, yaml).expect("the configuration is written");
-        let mut command = command();
         command.arg("--config").arg(&file).stdout(Stdio::null()).stderr(Stdio::piped());
         adjust(&mut command);
         let mut child = command.spawn().expect("the binary starts");
@@ -194,6 +208,16 @@ impl Daemon {
         let text = fs::read_to_string(path).unwrap_or_default();
         let value = text.lines().find_map(|line| line.strip_prefix(row));
         value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Takes the configuration file away.
+    #[track_caller]
+    pub fn remove_config(&self) {
+        fs::remove_file(self.folder.path().join("config.yaml")).expect("it is removed");
     }
 
     /// Rewrites the configuration file; `signal("HUP")` makes the binary look at it.

@@ -1,18 +1,23 @@
 //! What end-to-end tests are written with: the real binary on free ports (`Daemon`), a backend that
-//! remembers what it was sent (`Sink`), a client that says exactly what it is told (`client`), and
-//! spans in short (`spans`). Everything blocks, so that a test reads from top to bottom; whatever
-//! waits gives up after `PATIENCE` with what it saw so far. Nothing here asserts a duration.
+//! remembers what it was sent (`Sink`), a proxy that fails as networks do (`Proxy`), a client that
+//! says exactly what it is told (`client`), clients that never tire (`Agents`), and spans in short
+//! (`spans`). Everything blocks, so that a test reads from top to bottom; whatever waits gives up
+//! after `PATIENCE` with what it saw so far. Nothing here asserts a duration.
 #![allow(dead_code, unused_imports, reason = "each test file uses its share of this")]
 
+pub mod agents;
 pub mod client;
 pub mod daemon;
+pub mod proxy;
 pub mod sink;
 pub mod spans;
 pub mod tls;
 
 use std::time::{Duration, Instant};
 
+pub use agents::Agents;
 pub use daemon::Daemon;
+pub use proxy::{Fault, Proxy};
 pub use sink::{Answer, Received, Sink};
 pub use spans::{Seen, event, request, span};
 

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -48,11 +48,15 @@ pub struct Received {
     pub message: Bytes,
     /// Bytes of the body on the wire, framed and compressed as they were.
     pub wire_bytes: usize,
+    pub at: Instant,
 }
 
 #[derive(Default)]
 struct State {
     received: Vec<Received>,
+    /// Whether requests that are answered with success are counted only.
+    forgetful: bool,
+    taken_bytes: u64,
     answers: VecDeque<Answer>,
     always: Option<Answer>,
 }
@@ -102,6 +106,16 @@ impl Sink {
     /// Answers all requests so from now on.
     pub fn answer_always(&self, answer: Answer) {
         self.lock().always = Some(answer);
+    }
+
+    /// Counts from now on what it takes, and keeps none of it: for loads that would fill memory.
+    pub fn forget(&self) {
+        self.lock().forgetful = true;
+    }
+
+    /// Bytes of the messages that were answered since it forgets.
+    pub fn taken_bytes(&self) -> u64 {
+        self.lock().taken_bytes
     }
 
     /// All requests, refused ones included.
@@ -207,10 +221,20 @@ async fn serve(
         if is_grpc { unframed(&parts.headers, &wire) } else { plain(&parts.headers, &wire) };
     let path = parts.uri.path().to_string();
     let is_json = header(&parts.headers, "content-type").starts_with("application/json");
-    let one = Received { path, headers: parts.headers, message, wire_bytes: wire.len() };
+    let one = Received {
+        path,
+        headers: parts.headers,
+        message,
+        wire_bytes: wire.len(),
+        at: Instant::now(),
+    };
     let answer = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.received.push(if is_json { from_json(one) } else { one });
+        if state.forgetful {
+            state.taken_bytes += one.message.len() as u64;
+        } else {
+            state.received.push(if is_json { from_json(one) } else { one });
+        }
         let always = state.always.clone();
         state.answers.pop_front().or(always).unwrap_or(Answer::Ok)
     };

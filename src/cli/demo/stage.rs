@@ -7,6 +7,7 @@ use crate::config::{Document, Section, World};
 use crate::exporters::{Outcome, Payload};
 use crate::intake::{Consumer, Intake};
 use crate::pipeline::{Graph, catalog::catalog};
+use crate::sockets::Sockets;
 use crate::telemetry::Registry;
 use crate::verdict::Verdict;
 use crate::{limits, receivers};
@@ -75,7 +76,7 @@ pub async fn play(requests: &[Bytes], mode: Mode) -> Result<Vec<Bytes>, String> 
     let yaml = format!("yaml:{yaml}");
     let document = Document::load(&[yaml], &[], &World::system(), &catalog());
     let document = document.map_err(|problems| problems.to_string())?;
-    let graph = Graph::start(&document, &Registry::default()).await;
+    let graph = Graph::start(&document, &Registry::default(), &Sockets::default()).await;
     let graph = graph.map_err(|errors| errors.join("; "))?;
     let entrance = graph.listeners().next().ok_or("the demo's spanloom has no listener")?.address;
     send(&format!("http://{entrance}"), requests).await?;
@@ -117,7 +118,11 @@ impl Backend {
         let intake = Intake::new(limits::INFLIGHT_BYTES, Account::default());
         let intake = intake.leading_to([Some(consumer), None, None]);
         let (id, registry) = ("backend".to_owned(), Registry::default());
-        (kind.start)(&section, receivers::Setup { id, registry, intake, stop }).await
+        (kind.start)(
+            &section,
+            receivers::Setup { id, registry, intake, sockets: Sockets::default(), stop },
+        )
+        .await
     }
 
     fn take(&self) -> Vec<Bytes> {

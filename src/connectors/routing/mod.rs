@@ -25,7 +25,7 @@ use crate::batch::Batch;
 use crate::condition::{Conditions, Failure};
 use crate::config::catalog::SIGNALS;
 use crate::config::{Class, Component, Problems, Section};
-use crate::otlp::join::partition;
+use crate::otlp::partition::partition;
 use crate::telemetry::Counter;
 use crate::verdict::{Refusal, Verdict};
 use std::sync::Arc;

@@ -10,6 +10,9 @@
 //!   or an array of texts;
 //! - `resource`: the same attributes on the resource, for what has no value of its own or from
 //!   above. Off unless listed: a resource is a process, and a process serves many.
+//! - `metadata`: headers of the OTLP request itself, those in `metadata` and the header `baggage`,
+//!   likewise ([`door`]). For sidecars that one tenant alone sends to: an SDK puts spans of many
+//!   users into one request. The receiver must have `include_metadata`.
 //!
 //! Who inherits is the `scope`:
 //!
@@ -23,6 +26,9 @@
 //! remembered are the values of spans that passed, and the root's, which all other spans are below
 //! if the trace has one root only. The same goes for late spans behind a window.
 //!
+//! A trace that is known as a fragment of another ([`super::fragments`]) inherits from the span
+//! that it belongs below.
+//!
 //! The memory of one processor id is one for spans and log records, in all pipelines that have the
 //! same receivers and the same processors before it (`processors/places.rs`): values that
 //! `sensitive` would mask in one pipeline do not come from another.
@@ -32,35 +38,39 @@
 //!   the memory is bounded in traces, spans, bytes and time, and everything refused is counted.
 //!   What `sensitive` took out before is not seen here.
 //!
-//! Absent here: metadata of OTLP requests (SDKs batch spans of many users into one, so it can
-//! only name a tenant), and a memory shared between replicas: all spans of a trace must come to
-//! one replica.
+//! Absent here: a memory shared between replicas (all spans of a trace must come to one of them),
+//! and metadata in pipelines that begin with a connector.
 
+mod door;
 mod reading;
 mod tree;
 mod values;
 mod w3c;
 
+use super::fragments::Fragments;
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
 use super::names::Pattern;
 use super::places::Striped;
-use super::{Built, Kind, Setup};
+use super::{Built, Kind, Setup, Stateless};
 use crate::batch::Signal;
 use crate::config::catalog::Class;
 use crate::config::{Component, Key, Problems, Section};
 use crate::limits;
+use crate::metadata::is_credential;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, resource, span};
-use crate::otlp::view::{self, ResourceGroup};
+use crate::otlp::view::ResourceGroup;
 use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
+use door::Door;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use reading::{Carried, Reader, Role, Source, target};
 use std::sync::Arc;
 use tree::{Known, Node, Scope, Set, State, Tree};
+use values::Values;
 
 /// The identifiers that telemetry is searched by; none of them is content.
 const DEFAULT_KEYS: &[&str] = &[
@@ -80,7 +90,7 @@ const KEYS: &[Key] = &[
     Key::list_of_text(
         "sources",
         &["attributes", "baggage"],
-        "where values come from, the first wins: attributes, baggage, resource",
+        "where values come from, the first wins: attributes, baggage, resource, metadata",
     ),
     Key::choice("scope", &["descendants", "trace"], "descendants", "who inherits a value"),
     Key::bool("overwrite", false, "must be false: an attribute that is there is never changed"),
@@ -100,10 +110,10 @@ const KEYS: &[Key] = &[
     Key::int("limit_traces", limits::BAGGAGE_TRACES, 1..=1 << 24, "traces that are remembered"),
     Key::size_mib("limit_mib", limits::BAGGAGE_MIB, "memory for their values, in MiB"),
     Key::duration("ttl", limits::TRACE_TTL, "how long a silent trace is remembered"),
+    Key::map_of_text("metadata", "headers of requests and the keys whose values they hold"),
     Key::unsupported(
         "include_metadata",
-        "request metadata does not travel with spans here; set the tenant in the resource and list \
-         `resource` in `sources`",
+        "is a key of the receiver's protocols; here list `metadata` in `sources`",
     ),
 ];
 
@@ -113,8 +123,10 @@ keys: [user.id, session.id, enduser.id, enduser.pseudo.id, gen_ai.conversation.i
 # the attribute of a key, if it is not the key itself, and what stands before its name
 targets: {tenant: tenant.id}
 prefix: \"\"
-# where values come from, the first wins; also: resource
+# where values come from, the first wins; also: resource, and metadata (headers of requests, if
+# the receiver has include_metadata and one tenant alone sends to it)
 sources: [attributes, baggage]
+# metadata: {x-user-id: user.id}
 # who inherits: descendants of the span that carries the value, or all of the trace
 scope: descendants
 overwrite: false
@@ -175,16 +187,39 @@ fn check(section: &Section, problems: &mut Problems) {
         let known = Source::NAMES.map(|(name, _)| name).join(", ");
         section.error(problems, "sources", format!("lists {name:?}; the sources are {known}"));
     }
+    metadata(section, problems);
     if section.bool("overwrite") {
         let text = "must be false: values from outside do not replace what an application wrote";
         section.error(problems, "overwrite", text);
     }
 }
 
+/// Reports mistakes in the mapping of headers.
+fn metadata(section: &Section, problems: &mut Problems) {
+    let mapping = section.map("metadata");
+    let listed = section.list("sources").iter().any(|name| name == "metadata");
+    if !mapping.is_empty() && !listed {
+        let text = "has no effect; list `metadata` in `sources` too";
+        section.error(problems, "metadata", text);
+    }
+    for (header, key) in mapping {
+        if is_credential(header) {
+            let text = format!("names the header {header:?}: credentials do not become attributes");
+            section.error(problems, "metadata", text);
+        }
+        if !section.list("keys").contains(key) {
+            let text = format!("gives {header:?} the key {key:?}, which `keys` does not list");
+            section.error(problems, "metadata", text);
+        }
+    }
+}
+
 /// The processor.
 struct Baggage {
     reader: Reader,
+    door: Option<Arc<Door>>,
     memory: Arc<Striped<Memory<Known>>>,
+    fragments: Arc<Fragments>,
     tree: Tree,
     nodes: Vec<Node>,
     /// The traces of the batch, in the order in which they came, and the latest.
@@ -218,9 +253,13 @@ impl Baggage {
             (_, Signal::Logs) => Scope::SameSpan,
             _ => Scope::Descendants,
         };
+        let reader = Reader::new(section, setup);
+        let door = || Arc::new(Door::new(section, &reader, setup));
         Baggage {
-            reader: Reader::new(section, setup),
+            door: reader.reads(Source::Metadata).then(door),
+            reader,
             memory: setup.shared(|| Striped::new(setup.shards, || memory(section, setup))),
+            fragments: Fragments::of(setup),
             tree: Tree::new(scope),
             nodes: vec![],
             orders: HashMap::default(),
@@ -258,12 +297,18 @@ impl Baggage {
         nodes.sort_by_key(|node| node.order);
         for run in nodes.chunk_by_mut(|a, b| a.trace == b.trace) {
             let trace = run.first().map_or(0, |node| node.trace);
-            if trace == 0 {
-                self.tree.alone(run);
-            } else {
-                self.inherit(trace, run, now);
+            let shared = match trace {
+                0 => {
+                    self.tree.alone(run);
+                    None
+                }
+                _ => self.inherit(trace, run, now),
+            };
+            for node in run {
+                if let Some(set) = shared.as_ref().unwrap_or(&node.set) {
+                    self.put(node, set, edits);
+                }
             }
-            run.iter().for_each(|node| self.put(node, edits));
         }
         nodes.clear();
         self.nodes = nodes;
@@ -282,18 +327,26 @@ impl Baggage {
         }
     }
 
-    /// Finds what the items of `trace` inherit, and remembers it.
-    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) {
+    /// Finds what the items of `trace` inherit, and remembers it. Yields what all of them are to
+    /// have, if that is one and the same; else each of them says so.
+    fn inherit(&mut self, trace: u128, run: &mut [Node], now: Moment) -> Option<Set> {
+        let above = self.fragments.above(trace, now).and_then(|above| {
+            // One lock at a time: the other trace may be of the same stripe.
+            self.memory.lock(above.trace).get(above.trace, now)?.span(above.span)
+        });
         let mut memory = self.memory.lock(trace);
         let known = if memory.is_empty() { None } else { memory.get(trace, now) };
-        let Some(lesson) = self.tree.resolve(run, known) else { return };
-        let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
-        let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
-        self.beyond += memory.update(trace, now, teach);
+        let lesson = self.tree.resolve(run, known, above)?;
+        let shared = lesson.shared();
+        if lesson.is_new() {
+            let (scope, most) = (self.tree.scope(), limits::BAGGAGE_SPANS);
+            let teach = |known: &mut Known| lesson.teach(known, run, scope, most);
+            self.beyond += memory.update(trace, now, teach);
+        }
+        shared
     }
 
-    fn put(&mut self, node: &Node, edits: &mut Edits) {
-        let Some(set) = &node.set else { return };
+    fn put(&mut self, node: &Node, set: &Values, edits: &mut Edits) {
         let missing = (set.mask() & !node.present).count_ones() as usize;
         if edits.new_bytes() > limits::ADDED_BYTES {
             self.beyond += missing;
@@ -315,7 +368,7 @@ impl Baggage {
 }
 
 /// `values`, if there are any.
-fn set(values: values::Values) -> Set {
+fn set(values: Values) -> Set {
     (values.mask() != 0).then(|| Arc::new(values))
 }
 
@@ -340,12 +393,14 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Known> {
     Memory::new(bounds, gauges, Known::weight)
 }
 
+fn rejected(setup: &Setup<'_>, reason: &str) -> Counter {
+    let help = "Members of baggage that were not taken, by reason.";
+    setup.counter("spanloom_baggage_rejected_members", help, &[("reason", reason)])
+}
+
 impl Counters {
     fn new(setup: &Setup<'_>) -> Counters {
-        let rejected = |reason| {
-            let help = "Members of baggage that were not taken, by reason.";
-            setup.counter("spanloom_baggage_rejected_members", help, &[("reason", reason)])
-        };
+        let rejected = |reason| rejected(setup, reason);
         let help = "Attributes written from baggage.";
         Counters {
             promoted: setup.counter("spanloom_baggage_promoted_attributes", help, &[]),
@@ -362,6 +417,10 @@ impl Inspector for Baggage {
         self.reader.roles.patterns()
     }
 
+    fn door(&self) -> Option<Arc<dyn Stateless>> {
+        self.door.clone().map(|door| door as Arc<dyn Stateless>)
+    }
+
     fn begin(&mut self, now: Moment) {
         self.memory.each(|memory| memory.expire(now));
         self.reader.begin(now);
@@ -372,12 +431,11 @@ impl Inspector for Baggage {
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
         let (mut carried, mut present) = (Carried::new(), 0);
         for attribute in &item.attributes {
-            let field = item.field(*attribute);
-            if let Some(role) = self.reader.roles.find(view::key(&field)) {
+            if let Some(role) = self.reader.roles.find(item.key(*attribute)) {
                 if let Role::Target(target) = role {
                     present |= 1 << target;
                 }
-                carried.push((role, field));
+                carried.push((role, item.field(*attribute)));
             }
         }
         let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };

@@ -28,13 +28,16 @@ pub enum Source {
     Baggage,
     /// Attributes of the resource, for items that have no value otherwise.
     Resource,
+    /// Of these only what headers of its request brought there; see [`super::door`].
+    Metadata,
 }
 
 impl Source {
-    pub const NAMES: [(&str, Source); 3] = [
+    pub const NAMES: [(&str, Source); 4] = [
         ("attributes", Source::Attributes),
         ("baggage", Source::Baggage),
         ("resource", Source::Resource),
+        ("metadata", Source::Metadata),
     ];
 
     pub fn named(name: &str) -> Option<Source> {
@@ -43,7 +46,7 @@ impl Source {
 }
 
 /// Attributes that hold baggage as it was sent.
-const CAPTURED: &[&str] = &[
+pub const CAPTURED: &[&str] = &[
     "baggage",
     "http.request.header.baggage",
     "rpc.request.metadata.baggage",
@@ -52,11 +55,11 @@ const CAPTURED: &[&str] = &[
 ];
 
 /// What stands before any key when baggage processors and frameworks write it.
-const PREFIXES: &[&str] =
+pub const PREFIXES: &[&str] =
     &["", "baggage.", "traceloop.association.properties.", "ai.telemetry.metadata."];
 
 /// What frameworks call a key. Langfuse's names with `_` are baggage keys too.
-const DIALECTS: &[(&str, &[&str])] = &[
+pub const DIALECTS: &[(&str, &[&str])] = &[
     (
         "user.id",
         &[
@@ -112,9 +115,9 @@ pub struct Reader {
     sources: Vec<Source>,
     pub roles: Names<Role>,
     /// The number of a baggage key.
-    keys: Names<u8>,
+    pub keys: Arc<Names<u8>>,
     /// Names of the attributes, by number.
-    targets: Vec<String>,
+    pub targets: Arc<Vec<String>>,
     max_value_bytes: usize,
     plus_as_space: bool,
     distinct: Arc<Distinct>,
@@ -156,8 +159,8 @@ impl Reader {
                 .filter_map(|name| Source::named(name))
                 .collect(),
             roles: Names::new(roles),
-            keys: Names::new(keys),
-            targets,
+            keys: Arc::new(Names::new(keys)),
+            targets: Arc::new(targets),
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
             distinct: setup.shared(|| Distinct::new(section, setup)),
@@ -168,7 +171,11 @@ impl Reader {
 
     /// Whether resources are looked at.
     pub fn reads_resources(&self) -> bool {
-        self.sources.contains(&Source::Resource)
+        self.reads(Source::Resource) || self.reads(Source::Metadata)
+    }
+
+    pub fn reads(&self, source: Source) -> bool {
+        self.sources.contains(&source)
     }
 
     /// Time has come to `now`.
@@ -183,7 +190,7 @@ impl Reader {
             match self.sources.get(n) {
                 Some(Source::Attributes) => self.attributes(carried, &mut values),
                 Some(Source::Baggage) => self.captured(carried, &mut values),
-                Some(Source::Resource) | None => {}
+                Some(Source::Resource | Source::Metadata) | None => {}
             }
         }
         values
@@ -192,7 +199,9 @@ impl Reader {
     /// The values in the attributes of a resource.
     pub fn resource<'a>(&mut self, fields: impl Iterator<Item = Field<'a>>) -> Values {
         let role = |field: Field<'a>| Some((self.roles.find(view::key(&field))?, field));
-        let carried: Carried<'a> = fields.filter_map(role).collect();
+        let all = self.reads(Source::Resource);
+        let reads = |(role, _): &(Role, Field<'a>)| all || matches!(role, Role::Target(_));
+        let carried: Carried<'a> = fields.filter_map(role).filter(reads).collect();
         let mut values = Values::default();
         self.attributes(&carried, &mut values);
         values
@@ -257,6 +266,10 @@ impl Reader {
         match value {
             AnyValue::Text(text) if text.len() > self.max_value_bytes => {
                 self.refused.too_long += 1;
+                return;
+            }
+            AnyValue::Text(text) if text.iter().any(u8::is_ascii_control) => {
+                self.refused.members.malformed += 1;
                 return;
             }
             AnyValue::Text(text) if !text.is_empty() => put_text_value(&mut self.value, text),

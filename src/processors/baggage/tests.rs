@@ -1,7 +1,11 @@
 //! `baggage`: spans in, spans out.
 
+use super::DEFAULT_KEYS;
+use super::reading::{CAPTURED, DIALECTS, PREFIXES, Source};
 use crate::batch::Signal;
 use crate::limits;
+use crate::moment::Moment;
+use crate::processors::fragments::Place;
 use crate::processors::tests::{Bench, check, request, section};
 use proptest::prelude::*;
 
@@ -113,12 +117,48 @@ span 1/a2 parent=a1 b.team=\"own\" b.user.id=\"u\"",
         (format!("keys: [{}]", many.join(",")), "at most 32"),
         ("{keys: [a], targets: {b: c}}".to_owned(), "which `keys` does not list"),
         ("{keys: [a], targets: {a: \"\"}}".to_owned(), "give one"),
-        ("sources: [headers]".to_owned(), "the sources are attributes, baggage, resource"),
+        (
+            "sources: [headers]".to_owned(),
+            "the sources are attributes, baggage, resource, metadata",
+        ),
         ("overwrite: true".to_owned(), "must be false"),
-        ("include_metadata: true".to_owned(), "set the tenant in the resource"),
+        ("include_metadata: true".to_owned(), "list `metadata` in `sources`"),
+        ("metadata: {x-user: user.id}".to_owned(), "list `metadata` in `sources` too"),
+        ("{sources: [metadata], metadata: {x-user: uid}}".to_owned(), "`keys` does not list"),
+        ("{sources: [metadata], metadata: {x-token: user.id}}".to_owned(), "credentials do not"),
     ] {
         let found = section("baggage", &yaml).map(|_| ()).expect_err("it is wrong");
         assert!(found.contains(problem), "{yaml}: {found}");
+    }
+}
+
+#[test]
+fn the_page_for_users_names_what_is_read_and_what_bounds_it() {
+    let page = include_str!("../../../docs/baggage.md");
+    let names = CAPTURED.iter().chain(DEFAULT_KEYS).copied();
+    let names = names.chain(PREFIXES.iter().copied().filter(|prefix| !prefix.is_empty()));
+    let names = names.chain(DIALECTS.iter().flat_map(|(_, names)| names.iter().copied()));
+    for name in names.chain(Source::NAMES.iter().map(|(name, _)| *name)) {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+    let number = |n: i64| match n {
+        1000.. => format!("{},{:03}", n / 1000, n % 1000),
+        n => n.to_string(),
+    };
+    for bound in [
+        limits::BAGGAGE_MEMBERS as i64,
+        limits::BAGGAGE_BYTES as i64,
+        limits::BAGGAGE_VALUE_BYTES,
+        limits::BAGGAGE_VALUES,
+        limits::BAGGAGE_SPANS as i64,
+        limits::BAGGAGE_TRACES,
+        limits::METADATA_HEADERS as i64,
+    ] {
+        assert!(
+            page.contains(&format!(" {} ", number(bound)))
+                || page.contains(&format!("({})", number(bound))),
+            "{bound}"
+        );
     }
 }
 
@@ -129,6 +169,8 @@ fn hostile_baggage_is_bounded_and_counted() {
     bench.check_untouched("span 1/a1 user.id=\"12345\" session.id=[1] tenant=\"\"");
     assert_eq!(rejected(&bench, "too_long"), 2);
     assert_eq!(rejected(&bench, "malformed"), 3);
+    bench.check_untouched("span 1/a1 user.id=\"a\\nb\" langfuse.session.id=\"\\u0007\"");
+    assert_eq!(rejected(&bench, "malformed"), 5);
     let many: Vec<String> = (0..500).map(|n| format!("user.id={n}")).collect();
     let text = format!("span 2/a1 baggage=\"{}\"", many.join(","));
     bench.check(&text, &format!("{text} user.id=\"63\""));
@@ -220,6 +262,32 @@ fn in_the_scope_of_a_trace_log_records_and_spans_are_alike() {
     logs.pass(request("log 1/a1 info \"\" tenant=\"t\""));
     spans.check("span 1/b1 user.id=\"u\"", "span 1/b1 user.id=\"u\" tenant=\"t\"");
     logs.check("log 1/c1 info \"\"", "log 1/c1 info \"\" tenant=\"t\" user.id=\"u\"");
+}
+
+#[test]
+fn a_fragment_of_another_trace_inherits_from_the_span_that_it_belongs_below() {
+    let mut spans = Bench::new(Signal::Traces, "baggage", "{}");
+    let mut logs = spans.beside(Signal::Logs, "baggage", "{}");
+    spans.pass(request(
+        "span 1/c1\nspan 1/a1 parent=c1 user.id=\"al\"\nspan 1/b1 parent=c1 user.id=\"bob\"",
+    ));
+    spans.check_untouched("span 2/e1\nspan 2/e2 parent=e1");
+    let key = |id: u64| u64::from_be(id);
+    let above = Place { trace: u128::from_be(1), span: key(0xa1) };
+    spans.fragments().join(u128::from_be(2), above, Moment::default());
+    spans.check(
+        "span 2/e1\nspan 2/e2 parent=e1\nspan 2/e3 parent=ff\nspan 2/e4 parent=e1 user.id=\"own\"
+span 2/e5 parent=e4\nspan 3/e1",
+        "span 2/e1 user.id=\"al\"\nspan 2/e2 parent=e1 user.id=\"al\"
+span 2/e3 parent=ff user.id=\"al\"\nspan 2/e4 parent=e1 user.id=\"own\"
+span 2/e5 parent=e4 user.id=\"own\"\nspan 3/e1",
+    );
+    logs.check("log 2/e2 info \"\"", "log 2/e2 info \"\" user.id=\"al\"");
+    spans.check("span 2/e6 parent=e5", "span 2/e6 parent=e5 user.id=\"own\"");
+    // A trace cannot be below itself, whatever is said of it.
+    let itself = Place { trace: u128::from_be(4), span: key(0xa1) };
+    spans.fragments().join(u128::from_be(4), itself, Moment::default());
+    spans.check_untouched("span 4/a1\nspan 4/a2 parent=a1");
 }
 
 #[test]

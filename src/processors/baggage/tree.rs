@@ -98,7 +98,7 @@ impl Known {
     }
 
     /// What the span has; what the root has, if all others are below it.
-    fn span(&self, span: u64) -> Set {
+    pub fn span(&self, span: u64) -> Set {
         self.spans.get(&span).cloned().or_else(|| self.root.set())
     }
 
@@ -161,44 +161,79 @@ pub struct Tree {
     /// Items of the trace at hand, by span id.
     index: HashMap<u64, usize, RandomState>,
     climbed: Vec<usize>,
+    /// What the span has that the trace at hand belongs below, as a fragment of another.
+    above: Set,
     /// The last two sets that were joined, and what they make.
     joined: Option<(Arc<Values>, Arc<Values>, Arc<Values>)>,
 }
 
-/// What a trace is remembered by.
-pub struct Lesson(Root);
+/// What was found of a trace.
+pub struct Lesson {
+    root: Root,
+    /// All items are to have what the root has, and none says so itself.
+    shared: bool,
+    /// There is nothing in it that was not known.
+    known: bool,
+}
 
 impl Lesson {
+    fn each(root: Root) -> Lesson {
+        Lesson { root, shared: false, known: false }
+    }
+
+    /// What all items are to have, if that is one and the same.
+    pub fn shared(&self) -> Option<Set> {
+        self.shared.then(|| self.root.set())
+    }
+
+    /// Whether it is worth remembering.
+    pub fn is_new(&self) -> bool {
+        !self.known
+    }
+
     /// Teaches it; see [`Known::learn`].
     pub fn teach(self, known: &mut Known, run: &[Node], scope: Scope, most: usize) -> usize {
         match scope {
-            Scope::Descendants => known.learn(run, self.0, most),
+            Scope::Descendants if self.shared => known.learn(&[], self.root, most),
+            Scope::Descendants => known.learn(run, self.root, most),
             Scope::SameSpan => known.learn_records(run, most),
-            Scope::Trace => known.learn(&[], self.0, most),
+            Scope::Trace => known.learn(&[], self.root, most),
         }
     }
 }
 
 impl Tree {
     pub fn new(scope: Scope) -> Tree {
-        Tree { scope, index: HashMap::default(), climbed: vec![], joined: None }
+        Tree { scope, index: HashMap::default(), climbed: vec![], above: None, joined: None }
     }
 
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// Finds what the items in `run`, all of one trace, are to have. `None` if there is nothing to
-    /// find and nothing to remember.
-    pub fn resolve(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Lesson> {
+    /// Finds what the items in `run`, all of one trace, are to have; all of it stands below what
+    /// has `above`. `None` if there is nothing to find and nothing to remember.
+    pub fn resolve(
+        &mut self,
+        run: &mut [Node],
+        known: Option<&Known>,
+        above: Set,
+    ) -> Option<Lesson> {
+        self.above = above;
         let carries = |node: &Node| node.own.is_some() || node.resource.is_some();
-        if known.is_none() && !run.iter().any(carries) {
+        if known.is_none() && self.above.is_none() && !run.iter().any(carries) {
             return None;
         }
         match self.scope {
-            Scope::Descendants => Some(Lesson(self.spans(run, known))),
+            Scope::Descendants => {
+                let usual = match self.above {
+                    None => self.below_one_root(run, known),
+                    Some(_) => None,
+                };
+                usual.or_else(|| Some(Lesson::each(self.spans(run, known))))
+            }
             Scope::SameSpan => self.same_span(run, known),
-            Scope::Trace => Some(Lesson(self.trace(run, known))),
+            Scope::Trace => Some(Lesson::each(self.trace(run, known))),
         }
     }
 
@@ -210,9 +245,7 @@ impl Tree {
     }
 
     fn spans(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
-        if let Some(root) = self.below_one_root(run, known) {
-            return root;
-        }
+        let beyond = self.above.clone();
         self.index.clear();
         let mut root = known.map(|known| known.root.clone()).unwrap_or_default();
         for (n, node) in run.iter().enumerate().filter(|(_, node)| node.span != 0) {
@@ -230,42 +263,53 @@ impl Tree {
         }
         if let Root::One(span, set) = &mut root
             && let Some(node) = self.index.get(span).and_then(|n| run.get(*n))
-            && let found @ Some(_) = self.own(&node.own, &None, &node.resource)
+            && let found @ Some(_) = self.own(&node.own, &beyond, &node.resource)
         {
             *set = found;
         }
         let top = root.set();
         for n in 0..run.len() {
-            self.climb(n, run, known, &top);
+            self.climb(n, run, known, &top, &beyond);
         }
         root
     }
 
     /// The same for the usual trace, where nobody needs to be looked up: it has one root, nothing
     /// else carries values, and nothing else is known. Any other trace this leaves alone.
-    fn below_one_root(&mut self, run: &mut [Node], known: Option<&Known>) -> Option<Root> {
+    fn below_one_root(&self, run: &[Node], known: Option<&Known>) -> Option<Lesson> {
         let (before, set) = match known.map(|known| (&known.root, known.spans.is_empty())) {
             None | Some((Root::Unknown, true)) => (None, None),
-            Some((Root::One(span, set), true)) => (Some(*span), set.clone()),
+            Some((Root::One(span, set), true)) => (Some(*span), set.as_ref()),
             _ => return None,
         };
-        let roots = run.iter().filter(|node| node.parent == 0 && node.span != 0);
-        let mut roots = before.into_iter().chain(roots.map(|root| root.span));
-        let span = roots.next()?;
-        let mut carriers = run.iter().filter(|node| node.own.is_some() || node.resource.is_some());
-        let carrier = carriers.next();
-        let usual = |node: &Node| node.span == span && node.resource.is_none();
-        if roots.any(|root| root != span) || !carrier.is_none_or(usual) || carriers.next().is_some()
-        {
-            return None;
+        let mut root = before;
+        let mut carrier = None;
+        for node in run {
+            if node.parent == 0 && node.span != 0 && *root.get_or_insert(node.span) != node.span {
+                return None;
+            }
+            if node.own.is_some() || node.resource.is_some() {
+                if carrier.is_some() || node.resource.is_some() {
+                    return None;
+                }
+                carrier = Some(node);
+            }
         }
-        let set = carrier.map_or(set, |root| root.own.clone());
-        run.iter_mut().for_each(|node| node.set.clone_from(&set));
-        Some(Root::One(span, set))
+        let span = root.filter(|root| carrier.is_none_or(|carrier| carrier.span == *root))?;
+        let known = before.is_some() && carrier.is_none();
+        let set = carrier.map_or(set, |root| root.own.as_ref()).cloned();
+        Some(Lesson { root: Root::One(span, set), shared: true, known })
     }
 
     /// Goes up from item `n` to the nearest one that is done, and down again.
-    fn climb(&mut self, n: usize, run: &mut [Node], known: Option<&Known>, top: &Set) {
+    fn climb(
+        &mut self,
+        n: usize,
+        run: &mut [Node],
+        known: Option<&Known>,
+        top: &Set,
+        beyond: &Set,
+    ) {
         self.climbed.clear();
         let mut next = Some(n);
         let mut above = loop {
@@ -275,17 +319,17 @@ impl Tree {
             match node.state {
                 State::Done => break node.set.clone(),
                 // A circle: nobody in it has an end to inherit from.
-                State::Open => break None,
+                State::Open => break beyond.clone(),
                 State::New => node.state = State::Open,
             }
             self.climbed.push(n);
             if node.parent == 0 {
-                break None;
+                break beyond.clone();
             }
             next = self.index.get(&node.parent).copied();
             if next.is_none() {
                 let parent = known.and_then(|known| known.spans.get(&node.parent)).cloned();
-                break parent.or_else(|| top.clone());
+                break parent.or_else(|| top.clone()).or_else(|| beyond.clone());
             }
         };
         while let Some(node) = self.climbed.pop().and_then(|n| run.get_mut(n)) {
@@ -312,10 +356,11 @@ impl Tree {
         for node in run.iter_mut() {
             let at_span = sets.get(&node.span).cloned().unwrap_or_default();
             let above = known.and_then(|known| known.span(node.span));
+            let above = above.or_else(|| self.above.clone());
             let above = self.join(&at_span, &above);
             node.set = self.own(&node.own, &above, &node.resource);
         }
-        run.iter().any(|node| node.own.is_some()).then_some(Lesson(Root::Unknown))
+        run.iter().any(|node| node.own.is_some()).then_some(Lesson::each(Root::Unknown))
     }
 
     fn trace(&mut self, run: &mut [Node], known: Option<&Known>) -> Root {
@@ -323,6 +368,8 @@ impl Tree {
         for node in run.iter() {
             all = self.join(&all, &node.own);
         }
+        let beyond = self.above.clone();
+        all = self.join(&all, &beyond);
         for node in run.iter_mut() {
             node.set = self.own(&node.own, &all, &node.resource);
         }

@@ -68,6 +68,11 @@ impl<'a> Member<'a> {
     /// nothing appended, if an escape is not one or the value holds control characters.
     pub fn decode(&self, plus_as_space: bool, out: &mut Vec<u8>) -> bool {
         let start = out.len();
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'%' | b'+');
+        if self.value.iter().all(is_plain) {
+            out.extend_from_slice(self.value);
+            return true;
+        }
         let mut rest = self.value;
         while let Some((byte, mut behind)) = rest.split_first() {
             let byte = match byte {
@@ -105,8 +110,9 @@ impl<'a> Member<'a> {
 
 /// What stands before the first `at`, and what behind it if there is one.
 fn split(text: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
-    let mut parts = text.splitn(2, |byte| *byte == at);
-    (parts.next().unwrap_or_default(), parts.next())
+    let place = memchr::memchr(at, text);
+    let parts = place.and_then(|place| Some((text.get(..place)?, text.get(place + 1..)?)));
+    parts.map_or((text, None), |(before, behind)| (before, Some(behind)))
 }
 
 /// Without the optional white space of HTTP around it.

@@ -24,7 +24,7 @@ use crate::config::Section;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{link, span};
-use crate::otlp::join;
+use crate::otlp::partition::partition;
 use crate::otlp::view::{AnyValue, Request, ScopeGroup, Span, text};
 use crate::otlp::wire::{put_bytes_field, put_fixed32_field};
 use crate::otlp::write::put_hex_attribute;
@@ -152,7 +152,7 @@ impl Rewrite {
                 places.insert(trace, traces.len());
             }
         }
-        let parts = join::partition(batch.signal().message(), batch.bytes(), |item| {
+        let parts = partition(batch.signal().message(), batch.bytes(), |item| {
             let trace = trace_key(Span(item).trace_id());
             trace.and_then(|trace| places.get(&trace)).copied().unwrap_or(0)
         });

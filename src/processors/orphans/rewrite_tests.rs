@@ -122,7 +122,9 @@ fn fragments_of_fragments_end_in_the_first_trace_whatever_comes_first() {
     ];
     for order in orders {
         let mut run = Run::new("");
-        order.iter().for_each(|part| drop(run.take(part, 3)));
+        for part in order {
+            run.take(part, 3);
+        }
         run.take("span 9/91", 20);
         let ended = run.ended();
         let of_first = ended.iter().filter(|line| line.contains("span 1/"));
@@ -169,7 +171,9 @@ fn what_is_intact_passes_as_it_came() {
 #[track_caller]
 fn check_refused(requests: &[&str], cause: &str) {
     let mut run = Run::new("");
-    requests.iter().for_each(|part| drop(run.take(part, 20)));
+    for part in requests {
+        run.take(part, 20);
+    }
     let ended = run.ended();
     assert!(ended.iter().any(|line| line.contains("span 2/b1")), "{ended:#?}");
     assert!(!ended.iter().any(|line| line.contains("original")), "{ended:#?}");

@@ -4,15 +4,27 @@
 //! forgotten. Each half has a number, so that it can be said whether the set still holds
 //! everything since a given time. Ids are kept as 64-bit hashes of trace and span id, under a key
 //! of the process's own; two of half a million collide once in a hundred million traces.
+//!
+//! A half is larger than a cache, and nearly every span is a new one, so what an insertion costs
+//! is waiting for memory. Hence one line of it is all that most touch, and they come in groups,
+//! for a processor to wait for several at once.
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::hint::black_box;
+
+/// Hashes in one line of memory.
+const LINE: usize = 8;
+
+/// Insertions that are made together.
+const GROUP: usize = 64;
 
 /// The set.
 pub struct Seen {
-    young: HashTable<u64>,
-    old: HashTable<u64>,
+    young: Half,
+    old: Half,
+    /// What is still to be put into the young half.
+    coming: Vec<u64>,
     /// Ids in one half at most.
     half: usize,
     /// The number of the young half.
@@ -23,29 +35,23 @@ pub struct Seen {
 impl Seen {
     /// A set that holds between half of `limit` and `limit` ids once it is full.
     pub fn new(limit: usize) -> Seen {
-        let (young, old) = (HashTable::new(), HashTable::new());
+        let (young, old) = (Half::default(), Half::default());
         let half = (limit / 2).max(1);
-        Seen { young, old, half, number: 0, hasher: RandomState::default() }
+        let coming = Vec::with_capacity(GROUP);
+        Seen { young, old, coming, half, number: 0, hasher: RandomState::default() }
     }
 
     #[inline]
     pub fn insert(&mut self, trace: u128, span: u64) {
-        let hash = self.hasher.hash_one((trace, span));
-        if self.young.find(hash, |known| *known == hash).is_some() {
-            return;
+        self.coming.push(self.hash(trace, span));
+        if self.coming.len() >= GROUP.min(self.half) {
+            self.settle();
         }
-        if self.young.len() >= self.half {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
-            self.number += 1;
-        }
-        self.young.insert_unique(hash, hash, |known| *known);
     }
 
     pub fn contains(&self, trace: u128, span: u64) -> bool {
-        let hash = self.hasher.hash_one((trace, span));
-        let find = |half: &HashTable<u64>| half.find(hash, |known| *known == hash).is_some();
-        find(&self.young) || find(&self.old)
+        let hash = self.hash(trace, span);
+        self.coming.contains(&hash) || self.young.contains(hash) || self.old.contains(hash)
     }
 
     /// The number of the young half.
@@ -56,6 +62,119 @@ impl Seen {
     /// Whether the set holds every id since its young half had this number.
     pub fn reaches_back_to(&self, number: u64) -> bool {
         number + 1 >= self.number
+    }
+
+    /// Puts what is coming into the young half.
+    fn settle(&mut self) {
+        // All lines are asked for first, so that one wait is for many of them.
+        black_box(self.coming.iter().fold(0, |all, hash| all ^ self.young.first(*hash)));
+        for hash in self.coming.drain(..) {
+            if self.young.len >= self.half && !self.young.contains(hash) {
+                std::mem::swap(&mut self.young, &mut self.old);
+                self.young.clear();
+                self.number += 1;
+            }
+            self.young.insert(hash);
+        }
+    }
+
+    /// Never 0.
+    #[inline]
+    fn hash(&self, trace: u128, span: u64) -> u64 {
+        self.hasher.hash_one((trace, span)).max(1)
+    }
+}
+
+/// A set of hashes that are not 0, in lines; what finds its line full goes into the next.
+#[derive(Default)]
+struct Half {
+    /// A power of two of them, or none. The free places of a line are 0 and its last.
+    lines: Vec<Line>,
+    len: usize,
+}
+
+/// A line of memory.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Line([u64; LINE]);
+
+impl Line {
+    // Without a branch: one that waits for memory would be guessed, half the time wrongly.
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        self.0.iter().fold(false, |has, known| has | (*known == hash))
+    }
+
+    #[inline]
+    fn used(&self) -> usize {
+        self.0.iter().map(|known| usize::from(*known != 0)).sum()
+    }
+}
+
+impl Half {
+    fn contains(&self, hash: u64) -> bool {
+        let mut at = self.line(hash);
+        while let Some(line) = self.lines.get(at) {
+            if line.has(hash) {
+                return true;
+            }
+            if line.used() < LINE {
+                return false;
+            }
+            at = self.behind(at);
+        }
+        false
+    }
+
+    #[inline]
+    fn insert(&mut self, hash: u64) {
+        // Five in a line of eight on average: few are full.
+        if self.len >= self.lines.len() * (LINE - 3) {
+            self.grow();
+        }
+        let mut at = self.line(hash);
+        while let Some(line) = self.lines.get_mut(at) {
+            if line.has(hash) {
+                return;
+            }
+            let used = line.used();
+            if let Some(free) = line.0.get_mut(used) {
+                *free = hash;
+                self.len += 1;
+                return;
+            }
+            at = self.behind(at);
+        }
+    }
+
+    /// The first place of the line that `hash` belongs into.
+    #[inline]
+    fn first(&self, hash: u64) -> u64 {
+        self.lines.get(self.line(hash)).map_or(0, |line| line.0[0])
+    }
+
+    fn grow(&mut self) {
+        let lines = vec![Line::default(); (self.lines.len() * 2).max(2)];
+        let before = std::mem::replace(&mut self.lines, lines);
+        self.len = 0;
+        let hashes = before.iter().flat_map(|line| line.0);
+        hashes.filter(|hash| *hash != 0).for_each(|hash| self.insert(hash));
+    }
+
+    fn clear(&mut self) {
+        self.lines.fill(Line::default());
+        self.len = 0;
+    }
+
+    /// The line that `hash` belongs into.
+    #[inline]
+    fn line(&self, hash: u64) -> usize {
+        hash as usize & self.lines.len().saturating_sub(1)
+    }
+
+    #[inline]
+    fn behind(&self, line: usize) -> usize {
+        (line + 1) & (self.lines.len() - 1)
     }
 }
 
@@ -76,9 +195,27 @@ mod tests {
             seen.insert(1, span);
         }
         assert!(seen.reaches_back_to(then) && seen.contains(1, 1));
-        seen.insert(1, 101);
+        (101..=150).for_each(|span| seen.insert(1, span));
         assert!(!seen.reaches_back_to(then) && !seen.contains(1, 1));
         assert!(seen.contains(1, 51));
-        assert!(seen.young.len() + seen.old.len() <= 100);
+        assert!(seen.young.len + seen.old.len <= 100);
+    }
+
+    #[test]
+    fn it_holds_what_was_put_into_it_and_nothing_else() {
+        let (mut seen, mut half) = (Seen::new(1 << 20), Half::default());
+        for span in 1..=20_000 {
+            seen.insert(u128::from(span % 7), span * 3);
+            // All of one line, so that each of them goes on into the next.
+            half.insert(span << 32);
+            assert!(seen.contains(u128::from(span % 7), span * 3) && half.contains(span << 32));
+            assert!(!half.contains(span << 32 | 1 << 31) || span > 20_000);
+        }
+        for span in 1..=20_000u64 {
+            let [trace, other] = [span % 7, (span + 1) % 7].map(u128::from);
+            assert!(seen.contains(trace, span * 3) && !seen.contains(other, span * 3));
+            assert!(!seen.contains(trace, span * 3 + 1));
+        }
+        assert_eq!((seen.young.len + seen.coming.len(), half.len), (20_000, 20_000));
     }
 }

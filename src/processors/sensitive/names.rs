@@ -413,18 +413,24 @@ pub fn events(content: bool) -> Names<RuleId> {
 
 /// The rule that takes an attribute or a member by a part of its name, wherever it begins.
 pub fn by_part(key: &[u8]) -> Option<RuleId> {
+    // All at once, since nearly every key has neither.
+    let (mut has_h, mut has_capital) = (false, false);
+    for byte in key {
+        has_h |= *byte == b'h';
+        has_capital |= byte.is_ascii_uppercase();
+    }
     let is_headers = |at: usize| {
         let rest = key.get(at.saturating_sub(1)..).unwrap_or_default();
         matches!(rest.strip_prefix(b".headers"), Some([] | [b'.', ..]))
     };
-    if memchr::memchr_iter(b'h', key).any(is_headers) {
+    if has_h && memchr::memchr_iter(b'h', key).any(is_headers) {
         return Some(rules::CREDENTIAL);
     }
     if key.ends_with(b".explanation") {
         return Some(rules::CONTENT);
     }
     // In JSON they stand in the case of the wire.
-    if key.len() <= 24 && key.iter().any(u8::is_ascii_uppercase) {
+    if key.len() <= 24 && has_capital {
         let lower = key.to_ascii_lowercase();
         let known = CREDENTIALS.iter().any(|name| name.as_bytes() == lower);
         return known.then_some(rules::CREDENTIAL);

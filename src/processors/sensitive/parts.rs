@@ -196,10 +196,9 @@ pub enum Content<'a> {
     Inside,
 }
 
-/// What there is in the value of the attribute in `field`.
+/// What there is in the value of the attribute with these bytes.
 #[inline]
-pub fn content<'a>(field: &Field<'a>) -> Content<'a> {
-    let bytes = field.bytes();
+pub fn content(bytes: &[u8]) -> Content<'_> {
     // Nearly all are a short key and a value whose length takes one byte.
     if let [0x0a, key @ 0..=0x7f, rest @ ..] = bytes
         && let Some([0x12, 0..=0x7f, tag, value @ ..]) = rest.get(usize::from(*key)..)
@@ -216,7 +215,7 @@ pub fn content<'a>(field: &Field<'a>) -> Content<'a> {
             _ => {}
         }
     }
-    let value = field.message().and_then(|attribute| attribute.field(key_value::VALUE));
+    let value = Message::root(bytes).field(key_value::VALUE);
     match value.and_then(Field::message).map(AnyValue::of) {
         Some(AnyValue::Text(text)) => Content::Text(text),
         Some(AnyValue::Array(_) | AnyValue::Map(_) | AnyValue::Bytes(_)) => Content::Inside,

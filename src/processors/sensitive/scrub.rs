@@ -34,8 +34,10 @@ pub struct Scrub {
     removed: Removed,
     /// Whether the resource and the scope above are marked.
     marked: (bool, bool),
-    /// Names and listed attributes that need no closer look.
-    passed: Repeats,
+    /// Attributes that need no closer look.
+    passed: Repeats<()>,
+    /// Names that need none; apart, since a name may look like an attribute.
+    passed_texts: Repeats<()>,
     /// Where edits go that are not to be made.
     unmade: Edits,
 }
@@ -47,6 +49,7 @@ impl Scrub {
             removed: Removed::default(),
             marked: (false, false),
             passed: Repeats::default(),
+            passed_texts: Repeats::default(),
             unmade: Edits::default(),
         }
     }
@@ -56,22 +59,23 @@ impl Scrub {
         if self.all() || !span.rest.is_empty() {
             return false;
         }
-        let (rules, passed) = (&*self.rules, &mut self.passed);
+        let rules = &*self.rules;
         let (mut gone, mut by): (Gone, SmallVec<[RuleId; 8]>) = Default::default();
         for part in &span.attributes {
-            let field = span.field(*part);
-            match rules.attributes.find(view::key(&field)) {
+            let attribute = span.bytes(*part);
+            if self.passed.has(attribute) {
+                continue;
+            }
+            match rules.attributes.find(view::key_in(attribute)) {
                 Some(Hit::Remove(rule)) => {
                     gone.push(*part);
                     by.push(rule);
                 }
-                Some(Hit::Keep | Hit::EventName) if passed.has(field.bytes()) => {}
-                Some(Hit::Keep | Hit::EventName) if passes_value(rules, &field) => {
-                    passed.offer(field.bytes());
+                Some(Hit::Keep | Hit::EventName) if passes_value(rules, attribute) => {
+                    self.passed.offer(attribute, ());
                 }
-                None if passed.has(field.bytes()) => {}
-                None if passes(rules, &field) => passed.offer(field.bytes()),
-                Some(Hit::Mark) if !is_true(field) => {}
+                None if passes(rules, attribute) => self.passed.offer(attribute, ()),
+                Some(Hit::Mark) if !is_true(span.field(*part)) => {}
                 _ => return false,
             }
         }
@@ -79,12 +83,12 @@ impl Scrub {
         for part in &span.parts {
             match part.number() {
                 span::NAME | span::TRACE_STATE => {
-                    let text = span.field(*part).bytes();
-                    if !passed.has(text) {
+                    let text = span.bytes(*part);
+                    if !self.passed_texts.has(text) {
                         if !passes_text(rules, text) {
                             return false;
                         }
-                        passed.offer(text);
+                        self.passed_texts.offer(text, ());
                     }
                 }
                 span::EVENTS => match quick_event(rules, span.field(*part)) {
@@ -346,7 +350,7 @@ impl Inspector for Scrub {
     }
 
     fn passes(&self, attribute: &Field<'_>) -> bool {
-        passes(&self.rules, attribute)
+        passes(&self.rules, attribute.bytes())
     }
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {
@@ -398,8 +402,8 @@ fn quick_event(rules: &Rules, field: Field<'_>) -> Option<Option<RuleId>> {
             event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
                 Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
                 Some(Hit::Mark) => {}
-                Some(Hit::Keep) => closer |= !passes_value(rules, &part),
-                None => closer |= !passes(rules, &part),
+                Some(Hit::Keep) => closer |= !passes_value(rules, part.bytes()),
+                None => closer |= !passes(rules, part.bytes()),
                 Some(_) => closer = true,
             },
             _ => {}
@@ -418,12 +422,12 @@ fn passes_link(rules: &Rules, field: Field<'_>) -> bool {
 }
 
 /// Whether `attribute`, of a key that no rule names, needs no closer look.
-fn passes(rules: &Rules, attribute: &Field<'_>) -> bool {
-    names::by_part(view::key(attribute)).is_none() && passes_value(rules, attribute)
+fn passes(rules: &Rules, attribute: &[u8]) -> bool {
+    names::by_part(view::key_in(attribute)).is_none() && passes_value(rules, attribute)
 }
 
 /// Whether the value of `attribute` needs no closer look.
-fn passes_value(rules: &Rules, attribute: &Field<'_>) -> bool {
+fn passes_value(rules: &Rules, attribute: &[u8]) -> bool {
     match parts::content(attribute) {
         Content::Number => true,
         Content::Text(text) => passes_text(rules, text),

@@ -11,6 +11,7 @@ use super::keys::Settings;
 use crate::batch::Signal;
 use crate::intake::{Intake, Room};
 use crate::limits;
+use crate::turns::Client;
 use crate::verdict::{Refusal, Verdict};
 use bytes::Bytes;
 use http_body::Body;
@@ -27,13 +28,31 @@ pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
     pub(super) intake: &'a Intake,
     pub(super) signal: Signal,
+    /// Whose request it is.
+    pub(super) client: Client,
     pub(super) room: Room,
     granted: usize,
+    begun: bool,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(settings: &'a Settings, intake: &'a Intake, signal: Signal) -> Reader<'a> {
-        Reader { settings, intake, signal, room: Room::default(), granted: 0 }
+    pub(super) fn new(
+        settings: &'a Settings,
+        intake: &'a Intake,
+        signal: Signal,
+        client: Client,
+    ) -> Reader<'a> {
+        let (room, granted, begun) = (Room::default(), 0, false);
+        Reader { settings, intake, signal, client, room, granted, begun }
+    }
+
+    /// Waits for room for a request that announces `bytes`, once.
+    pub(super) async fn begin(&mut self, bytes: usize) -> Result<(), Verdict> {
+        if !self.begun {
+            self.intake.begin(self.client, self.signal, &mut self.room, bytes).await?;
+            self.begun = true;
+        }
+        Ok(())
     }
 
     /// Sees to it that there is room for `bytes` in all.
@@ -41,7 +60,7 @@ impl<'a> Reader<'a> {
         self.intake.count(self.signal, &mut self.room, bytes)?;
         if bytes > self.granted {
             let more = bytes.max(self.granted * 2).max(STEP) - self.granted;
-            self.intake.admit(&mut self.room, more).await?;
+            self.intake.admit(self.client, &mut self.room, more).await?;
             self.granted += more;
         }
         Ok(())
@@ -72,8 +91,7 @@ impl<'a> Reader<'a> {
                 return Err(too_long());
             }
             if pieces.len() == 0 {
-                let announced = announced.unwrap_or(received);
-                self.intake.begin(self.signal, &mut self.room, announced)?;
+                self.begin(announced.unwrap_or(received)).await?;
             }
             let space = space(limited, received, announced);
             self.room_for(if limited { space } else { received }).await?;
@@ -187,7 +205,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut body = There(pieces.iter().cloned().collect());
-            let mut reader = Reader::new(&settings, &intake, Signal::Traces);
+            let mut reader = Reader::new(&settings, &intake, Signal::Traces, Client::default());
             reader.read(&mut body, |_, _| Ok(announced)).await
         })
     }

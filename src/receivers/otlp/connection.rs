@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::socket::Socket;
 use super::watch::{Phase, Silence, Watch};
 use crate::limits;
+use crate::turns::Client;
 use ::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -49,7 +50,8 @@ pub(super) async fn serve(
     let Some(Opened { stream, http2, fault }) = opened else { return };
     let watch = Arc::<Watch>::default();
     let socket = TokioIo::new(Socket::new(stream, watch.clone(), http2));
-    let requests = Requests { port: port.clone(), watch: watch.clone(), fault };
+    let client = Client::next();
+    let requests = Requests { port: port.clone(), watch: watch.clone(), fault, client };
     let limit = Limit::new(watch.clone(), stop, !http2);
     match http2 {
         true => serve_http2(socket, requests, limit, tasks, &port).await,
@@ -70,6 +72,7 @@ struct Requests {
     watch: Arc<Watch>,
     /// What is wrong with all of them.
     fault: Option<&'static str>,
+    client: Client,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -80,9 +83,9 @@ impl Service<Request<Incoming>> for Requests {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (port, serving) = (self.port.clone(), self.watch.serve());
         let two_lengths = self.watch.take_two_lengths().then_some(TWO_LENGTHS);
-        let fault = self.fault.or(two_lengths);
+        let (fault, client) = (self.fault.or(two_lengths), self.client);
         Box::pin(async move {
-            let response = port.answer(request, fault).await;
+            let response = port.answer(request, fault, client).await;
             drop(serving);
             Ok(response)
         })

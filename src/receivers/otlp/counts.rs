@@ -24,6 +24,8 @@ pub(super) struct Counts {
     accepted: [Counter; 3],
     refused: [Counter; 3],
     requests: [Counter; 9],
+    /// Headers that were left out at a bound.
+    pub(super) dropped_metadata: Counter,
 }
 
 impl Counts {
@@ -40,8 +42,14 @@ impl Counts {
             let about = "requests that were not taken";
             registry.counter("spanloom_receiver_refused_requests", about, &labels)
         });
-        let accepted = items("accepted", "taken and answered with success");
-        Counts { accepted, refused: items("refused", "read and not taken"), requests }
+        let dropped = "spanloom_receiver_dropped_metadata";
+        let about = "headers that were too many or too long to be known to pipelines";
+        Counts {
+            accepted: items("accepted", "taken and answered with success"),
+            refused: items("refused", "read and not taken"),
+            requests,
+            dropped_metadata: registry.counter(dropped, about, &labels),
+        }
     }
 
     /// Counts an answered request; `items` is what was found in it, if it could be read.

@@ -5,6 +5,7 @@ use super::port::{Outcome, Port, Received, too_large, unknown_encoding, unwanted
 use crate::batch::Signal;
 use crate::transport::grpc::{ENCODING, PREFIX, Prefix};
 use crate::transport::{Encoding, Media};
+use crate::turns::Client;
 use crate::verdict::{Refusal, Verdict};
 use ::http::Method;
 use ::http::request::Parts;
@@ -26,15 +27,13 @@ pub(super) async fn receive(
     head: &Parts,
     media: Media,
     body: &mut Incoming,
+    client: Client,
 ) -> Outcome {
     let (signal, encoding) = match accept(port, head, media) {
         Ok(accepted) => accepted,
         Err(verdict) => return verdict.into(),
     };
-    if let Err(verdict) = port.intake.open(signal, 0) {
-        return verdict.into();
-    }
-    let mut reader = Reader::new(&port.settings, &port.intake, signal);
+    let mut reader = Reader::new(&port.settings, &port.intake, signal, client);
     let (message, compressed) = match message(&mut reader, body).await {
         Ok(message) => message,
         Err(verdict) => return verdict.into(),
@@ -43,7 +42,8 @@ pub(super) async fn receive(
     if compressed && encoding == Encoding::Identity {
         return framing("the message is compressed, but grpc-encoding names no encoding").into();
     }
-    let received = Received { signal, media: Media::Protobuf, encoding, body: message };
+    let metadata = port.metadata(head);
+    let received = Received { signal, media: Media::Protobuf, encoding, body: message, metadata };
     port.take(&mut reader, received).await
 }
 

@@ -6,6 +6,7 @@ use crate::batch::Signal;
 use crate::limits;
 use crate::otlp::json::from_json;
 use crate::transport::{Encoding, Media};
+use crate::turns::Client;
 use crate::verdict::{Refusal, Verdict};
 use ::http::Method;
 use ::http::header::{CONTENT_ENCODING, HeaderMap};
@@ -19,6 +20,7 @@ pub(super) async fn receive(
     head: &Parts,
     media: Media,
     body: &mut Incoming,
+    client: Client,
 ) -> Outcome {
     let (signal, encoding) = match accept(port, head, media) {
         Ok(accepted) => accepted,
@@ -30,16 +32,22 @@ pub(super) async fn receive(
     if announced.is_some_and(|size| size > limit) {
         return too_large(limit).into();
     }
-    if let Err(verdict) = port.intake.open(signal, announced.unwrap_or(0)) {
+    let mut reader = Reader::new(&port.settings, &port.intake, signal, client);
+    // Before the body is read: room for what is announced.
+    if let Some(announced) = announced.filter(|announced| *announced > 0)
+        && let Err(verdict) = reader.begin(announced).await
+    {
         return verdict.into();
     }
-    let mut reader = Reader::new(&port.settings, &port.intake, signal);
     let whole = |_: &[u8], received| match received > limit {
         true => Err(too_large(limit)),
         false => Ok(announced),
     };
     match reader.read(body, whole).await {
-        Ok(body) => port.take(&mut reader, Received { signal, media, encoding, body }).await,
+        Ok(body) => {
+            let metadata = port.metadata(head);
+            port.take(&mut reader, Received { signal, media, encoding, body, metadata }).await
+        }
         Err(verdict) => verdict.into(),
     }
 }

@@ -10,7 +10,8 @@ const AUTH: &str = "authenticators are not supported yet; let a proxy in front c
 const MIDDLEWARES: &str = "there are no middleware extensions; requests are admitted by memory \
                            in any case";
 const BUFFER: &str = "buffers are sized by what arrives";
-const METADATA: &str = "no component here reads metadata of requests";
+const METADATA: &str = "let `baggage` read headers of requests, without credentials (its source \
+                        `metadata`)";
 
 const SERVER_PARAMETERS: &[Key] = &[
     Key::duration("time", "1m", "ping a client that has been silent for so long"),
@@ -33,7 +34,7 @@ const GRPC: &[Key] = &[
     Key::object("keepalive", KEEPALIVE, "of connections"),
     Key::ignored("read_buffer_size", BUFFER),
     Key::ignored("write_buffer_size", BUFFER),
-    Key::ignored("include_metadata", METADATA),
+    Key::bool("include_metadata", false, METADATA),
     Key::optional_object("tls", SERVER_KEYS, "encryption; plain text without it"),
     Key::unsupported("auth", AUTH),
     Key::unsupported("middlewares", MIDDLEWARES),
@@ -52,7 +53,7 @@ const HTTP: &[Key] = &[
     Key::bool("keep_alives_enabled", true, "let connections carry several requests"),
     Key::ignored("write_timeout", "answers are a few bytes; a client that does not read is cut"),
     Key::ignored("compression_algorithms", "gzip, zstd and deflate are always read"),
-    Key::ignored("include_metadata", METADATA),
+    Key::bool("include_metadata", false, METADATA),
     Key::unsupported("cors", "browsers cannot send here; let them send to a proxy of your site"),
     Key::unsupported("response_headers", "answers carry what OTLP asks for; add more in a proxy"),
     Key::optional_object("tls", SERVER_KEYS, "encryption; plain text without it"),
@@ -122,6 +123,8 @@ pub(super) struct Settings {
     pub(super) ping: Option<Duration>,
     pub(super) ping_timeout: Duration,
     pub(super) streams: u32,
+    /// Whether headers go with the request to its pipelines.
+    pub(super) include_metadata: bool,
     /// Age at which a connection is closed, and the time for its last requests.
     pub(super) age: Option<(Duration, Duration)>,
 }
@@ -180,6 +183,7 @@ fn grpc(section: &Section) -> Option<Settings> {
     settings.idle = positive(keepalive.duration("max_connection_idle"));
     let grace = keepalive.duration("max_connection_age_grace");
     settings.age = positive(keepalive.duration("max_connection_age")).map(|age| (age, grace));
+    settings.include_metadata = section.bool("include_metadata");
     Some(settings)
 }
 
@@ -198,6 +202,7 @@ fn http(section: &Section) -> Option<Settings> {
     }
     settings.idle = positive(section.duration("idle_timeout"));
     settings.keep_alive = section.bool("keep_alives_enabled");
+    settings.include_metadata = section.bool("include_metadata");
     Some(settings)
 }
 
@@ -217,6 +222,7 @@ impl Settings {
             ping: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
             streams: limits::HTTP2_STREAMS,
+            include_metadata: false,
             age: None,
         }
     }

@@ -6,6 +6,7 @@ use super::keys::Settings;
 use super::port::Port;
 use crate::config::Endpoint;
 use crate::limits;
+use crate::sockets::Sockets;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,8 +16,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Binds the endpoint of `settings`. The error is a sentence.
-pub(super) async fn bind(settings: &Settings) -> Result<TcpListener, String> {
+/// Binds the endpoint of `settings` for the receiver `id`, or takes it up where a socket is kept
+/// for it. The error is a sentence.
+pub(super) async fn bind(
+    settings: &Settings,
+    id: &str,
+    sockets: &Sockets,
+) -> Result<TcpListener, String> {
     let endpoint = &settings.endpoint;
     let failed = |error: io::Error| {
         let name = settings.protocol.name();
@@ -29,9 +35,14 @@ pub(super) async fn bind(settings: &Settings) -> Result<TcpListener, String> {
         format!("cannot listen on {endpoint} for {name}: {error}{help}")
     };
     let mut error = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in addresses(endpoint).await.map_err(failed)? {
+    let addresses = addresses(endpoint).await.map_err(failed)?;
+    let name = format!("{id} {}", settings.protocol.name());
+    if let Some(kept) = sockets.take(&name, &addresses).map_err(failed)? {
+        return listener(kept).map_err(failed);
+    }
+    for address in addresses {
         match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
+            Ok(bound) => return keep(bound, &name, address, sockets).map_err(failed),
             // Another address would hide this: two daemons, say, on the two loopback addresses.
             Err(e) if matches!(e.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {
                 return Err(failed(e));
@@ -40,6 +51,23 @@ pub(super) async fn bind(settings: &Settings) -> Result<TcpListener, String> {
         }
     }
     Err(failed(error))
+}
+
+/// Keeps a socket for the next configuration, and listens on it.
+fn keep(
+    bound: TcpListener,
+    name: &str,
+    address: SocketAddr,
+    sockets: &Sockets,
+) -> io::Result<TcpListener> {
+    let socket = bound.into_std()?;
+    sockets.keep(name, address, socket.try_clone()?);
+    listener(socket)
+}
+
+fn listener(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// The addresses that an endpoint may mean, the first choice first.

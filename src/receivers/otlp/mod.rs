@@ -76,7 +76,7 @@ async fn run(ports: Vec<Settings>, setup: Setup) -> Result<Running, String> {
         let tls = settings.tls.as_ref();
         let alpn = settings.protocol.alpn();
         let tls = tls.map(|section| ServerTls::of_listener(section, alpn)).transpose()?;
-        let socket = listen::bind(&settings).await?;
+        let socket = listen::bind(&settings, &setup.id, &setup.sockets).await?;
         let address = socket.local_addr().map_err(|error| error.to_string())?;
         let (protocol, encrypted) = (settings.protocol.name(), tls.is_some());
         if !encrypted && !address.ip().is_loopback() {

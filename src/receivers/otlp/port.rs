@@ -13,15 +13,19 @@ use crate::batch::{Batch, Signal};
 use crate::clock;
 use crate::intake::Intake;
 use crate::limits;
+use crate::metadata::Metadata;
 use crate::receipt::Receipt;
 use crate::transport::compress::{inflate, inflated_size};
 use crate::transport::tls::ServerTls;
 use crate::transport::{Encoding, Inflate, Media};
+use crate::turns::Client;
 use crate::verdict::{Refusal, Verdict};
 use ::http::header::{CONNECTION, CONTENT_TYPE};
+use ::http::request::Parts;
 use ::http::{HeaderValue, Request, Response, Version};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -46,6 +50,7 @@ pub(super) struct Received {
     pub(super) media: Media,
     pub(super) encoding: Encoding,
     pub(super) body: Bytes,
+    pub(super) metadata: Option<Arc<Metadata>>,
 }
 
 /// What becomes of a request, and what was in it if that is known.
@@ -61,11 +66,12 @@ impl From<Verdict> for Outcome {
 }
 
 impl Port {
-    /// Answers one request; `fault` says what is wrong with it before it is looked at.
+    /// Answers one request of `client`; `fault` says what is wrong with it before it is looked at.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
         fault: Option<&str>,
+        client: Client,
     ) -> Response<Reply> {
         let (head, mut body) = request.into_parts();
         let media = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
@@ -77,8 +83,8 @@ impl Port {
         };
         let outcome = match (protocol, self.settings.protocol) {
             _ if let Some(fault) = fault => Verdict::malformed(fault).into(),
-            (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body).await,
-            (_, Protocol::Http) => http::receive(self, &head, media, &mut body).await,
+            (Protocol::Grpc, _) => grpc::receive(self, &head, media, &mut body, client).await,
+            (_, Protocol::Http) => http::receive(self, &head, media, &mut body, client).await,
             _ => self.wrong_port(media).into(),
         };
         let counts = match protocol {
@@ -94,6 +100,22 @@ impl Port {
         response
     }
 
+    /// What the headers of a request say, if pipelines are to know.
+    pub(super) fn metadata(&self, head: &Parts) -> Option<Arc<Metadata>> {
+        if !self.settings.include_metadata {
+            return None;
+        }
+        let headers = head.headers.iter();
+        let (metadata, dropped) =
+            Metadata::read(headers.map(|(name, value)| (name.as_str(), value.as_bytes())));
+        let counts = match self.settings.protocol {
+            Protocol::Grpc => &self.grpc,
+            Protocol::Http => &self.http,
+        };
+        counts.dropped_metadata.add(dropped);
+        Some(Arc::new(metadata))
+    }
+
     fn wrong_port(&self, media: Media) -> Verdict {
         let elsewhere = match &self.elsewhere {
             Some(address) => format!("OTLP/HTTP listens on {address}"),
@@ -107,8 +129,9 @@ impl Port {
     }
 
     /// Takes a request whose body has been read, and waits for its verdict.
-    pub(super) async fn take(&self, reader: &mut Reader<'_>, received: Received) -> Outcome {
+    pub(super) async fn take(&self, reader: &mut Reader<'_>, mut received: Received) -> Outcome {
         let signal = received.signal;
+        let metadata = received.metadata.take();
         let mut batch = match self.open(reader, received).await {
             Ok(batch) => batch,
             Err(verdict) => return verdict.into(),
@@ -126,8 +149,9 @@ impl Port {
             let _ = settle.send(verdict);
         });
         batch.receipts = receipt.into();
+        batch.metadata = metadata;
         let handed_over = async {
-            self.intake.take(batch).await;
+            self.intake.take(reader.client, batch).await;
             settled.await.unwrap_or_else(|_| Verdict::busy("the request was lost on its way"))
         };
         let late = || Verdict::busy("the pipeline did not take the request in time");

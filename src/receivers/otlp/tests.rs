@@ -81,6 +81,7 @@ fn start_receiver(grpc: &str, verdict: Verdict, room: usize, signals: Vec<Signal
         id: "otlp".to_owned(),
         registry: registry.clone(),
         intake: Intake::new(room, Account::default()).leading_to(consumers),
+        sockets: Default::default(),
         stop: stop.clone(),
     };
     let http = wire::CONFIG;
@@ -291,6 +292,7 @@ fn a_port_in_use_is_an_error_that_says_so() {
         id: "otlp/2".to_owned(),
         registry: Registry::default(),
         intake: Intake::new(1 << 20, Account::default()),
+        sockets: Default::default(),
         stop: CancellationToken::new(),
     };
     let error = fixture.runtime.block_on(start(&section, setup)).err().unwrap();

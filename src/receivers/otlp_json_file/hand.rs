@@ -10,6 +10,7 @@ use crate::receivers::Setup;
 use crate::telemetry::Counter;
 use crate::transport::content;
 use crate::transport::record::Form;
+use crate::turns::Client;
 use crate::verdict::Verdict;
 use crate::{clock, telemetry::Registry};
 use bytes::Bytes;
@@ -134,7 +135,7 @@ impl Hand {
             let contents = records.iter().filter_map(|record| record.content.as_ref().ok());
             let bytes = contents.map(content::size).sum();
             let mut room = Room::default();
-            while self.intake.admit(&mut room, bytes).await.is_err() {
+            while self.intake.admit(Client::default(), &mut room, bytes).await.is_err() {
                 if self.stop.is_cancelled() {
                     return records.into_iter().chain(groups.flatten()).collect();
                 }
@@ -219,7 +220,7 @@ impl Hand {
         });
         batch.receipts = receipt.into();
         batch.arrived = clock::now();
-        self.intake.take(batch).await;
+        self.intake.take(Client::default(), batch).await;
         verdict
     }
 

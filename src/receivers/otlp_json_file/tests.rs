@@ -85,6 +85,7 @@ impl Fixture {
             id: self.id.clone(),
             registry: self.registry.clone(),
             intake: Intake::new(limits::INFLIGHT_BYTES, Account::default()).leading_to(consumers),
+            sockets: Default::default(),
             stop: stop.clone(),
         };
         self.running = Some((stop, start(&section, setup).await.unwrap()));

@@ -103,6 +103,15 @@ fn run(text: &[u8], at: usize, most: usize, wanted: fn(u8) -> bool) -> usize {
     rest.iter().take(most).take_while(|byte| wanted(**byte)).count()
 }
 
+/// Whether `text` has the space of a header, or may hold a token of Slack.
+fn has_short_sign(text: &[u8]) -> bool {
+    memchr::memchr2_iter(b' ', b'x', text).any(|at| match text.get(at..) {
+        Some([b'x', next, ..]) => matches!(next, b'o' | b'a'),
+        Some([b' ', ..]) => true,
+        _ => false,
+    })
+}
+
 /// The detectors that are on.
 pub struct Detectors {
     on: [bool; ALL.len()],
@@ -152,8 +161,7 @@ impl Detectors {
 
     /// Whether `text` has one of the signs of secrets.
     fn may_hold_secret(&self, text: &[u8]) -> bool {
-        let is_short = text.len() < SHORTEST_SECRET;
-        if text.len() < SHORTEST_HEADER || is_short && memchr::memchr2(b' ', b'x', text).is_none() {
+        if text.len() < SHORTEST_HEADER || text.len() < SHORTEST_SECRET && !has_short_sign(text) {
             return false;
         }
         let mut found = false;
