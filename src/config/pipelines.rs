@@ -1,6 +1,6 @@
 //! `service::pipelines` and `service::extensions`: references that must lead somewhere.
 
-use super::catalog::{Class, SIGNALS};
+use super::catalog::{Class, Component, SIGNALS};
 use super::document::{ComponentId, Configured, Pipeline, Shelf};
 use super::key::Key;
 use super::node::{Entry, Node, Place, Value};
@@ -116,9 +116,10 @@ impl Walk<'_> {
         let find = |id: &ComponentId| good.iter().find(|known| known.id == *id).copied();
         let mut windowed = false;
         for processor in processors.iter().filter_map(find) {
-            let name = processor.component.name;
-            windowed |= name == "trace_window";
-            if !windowed && name == "orphans" && processor.section.text("mode") == "rewrite" {
+            let Component { name, keys, .. } = processor.component;
+            windowed |= *name == "trace_window";
+            let has_mode = *name == "orphans" && keys.iter().any(|key| key.name == "mode");
+            if !windowed && has_mode && processor.section.text("mode") == "rewrite" {
                 let id = processor.id.as_str();
                 let text = format!(
                     "{id} has mode: rewrite, which takes whole traces; list a trace_window \
