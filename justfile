@@ -20,6 +20,10 @@ fmt:
 bench *filter:
     cargo bench {{ filter }}
 
+# Score `orphans` against torn traces whose truth is known; SCORE_NOTES=1 lists what went wrong
+score:
+    cargo test --release --test score -- --ignored --nocapture
+
 # Fuzz one target (names: ls fuzz/fuzz_targets); needs cargo-fuzz and a nightly compiler. libdeflate
 # defines the same tables in several of its files, which the sanitizer is told to let pass
 fuzz target minutes="1":

@@ -389,6 +389,18 @@ pub const ORPHAN_GAP_MAX: Duration = Duration::from_secs(600);
 /// Time without callers after which a service counts as one that is called from outside.
 pub const ORPHAN_CALLER_TIME: Duration = Duration::from_secs(86_400);
 
+/// Traces that were rewritten, of which late spans follow, and for how long: 64 bytes each.
+pub const ORPHAN_ALIASES: usize = 100_000;
+pub const ORPHAN_ALIAS_TIME: Duration = Duration::from_secs(86_400);
+
+/// Time without spans after which a trace takes no fragments: backends have stored it for good.
+pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);
+
+/// Fragments that go into one trace, and the spans that it has then: above any agent's run, and
+/// below what backends show. Metric `spanloom_orphans_refused_rewrites`.
+pub const ORPHAN_FRAGMENTS: u32 = 200;
+pub const ORPHAN_MENDED_SPANS: usize = 50_000;
+
 /// Service names that are remembered, to name the service of a parent.
 pub const ORPHAN_SERVICES: usize = 4096;
 
@@ -406,17 +418,7 @@ pub const ORPHAN_SETTLE: &str = "15s";
 /// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
 pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
 
-/// How long late spans follow those that `orphans` joined to another trace. Stragglers come within
-/// a day, as long as a spool of an agent's machine lasts. Key `alias_ttl`.
-pub const ORPHAN_ALIAS_TTL: &str = "24h";
-
-/// Fragments that are joined to one trace, and spans of all of them: beyond that it would be the
-/// failure that it mends, seen from the other side. Metric `spanloom_orphans_refused`.
-pub const ORPHAN_FRAGMENTS: usize = 200;
-pub const ORPHAN_JOINED_SPANS: usize = 50_000;
-
-/// Bytes that a compressed file may unfold to for `spanloom diagnose`, which holds files whole. It
-/// is a command of a person, who sees the error; no metric.
+/// Bytes that a compressed file may unfold to for `spanloom diagnose`; a person sees the error.
 pub const DIAGNOSE_BYTES: usize = 1 << 30;
 
 /// Bytes of records of a file that are read, and handed to the pipelines, as one batch.

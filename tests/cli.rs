@@ -57,20 +57,21 @@ service:
 }
 
 #[test]
-fn rewriting_without_a_window_is_a_mistake() {
-    let yaml = |processors: &str| {
+fn fragments_are_rewritten_only_behind_a_window() {
+    let config = |processors: &str| {
         format!(
-            "receivers: {{otlp: {{protocols: {{http: {{}}}}}}}}
-processors: {{orphans: {{mode: rewrite}}, trace_window: {{}}}}
-exporters: {{debug: {{}}}}
-service: {{pipelines: {{traces: {{receivers: [otlp], processors: {processors}, exporters: [debug]}}}}}}"
+            "receivers: {{otlp: {{protocols: {{grpc: {{}}}}}}}}
+processors: {{trace_window: {{}}, orphans: {{mode: rewrite}}}}
+exporters: {{nop: {{}}}}
+service: {{pipelines: {{traces: {{receivers: [otlp], processors: [{processors}], exporters: [nop]}}}}}}
+"
         )
     };
-    assert_eq!(validate(&yaml("[trace_window, orphans]")).0, Some(0));
-    for processors in ["[orphans]", "[orphans, trace_window]"] {
-        let (code, said) = validate(&yaml(processors));
-        let right = "list a trace_window before it";
-        assert!(code == Some(1) && said.contains(right), "{processors}: {said}");
+    assert_eq!(validate(&config("trace_window, orphans")).0, Some(0));
+    for processors in ["orphans, trace_window", "orphans"] {
+        let (code, said) = validate(&config(processors));
+        assert_eq!(code, Some(1));
+        assert!(said.contains("must stand behind `trace_window`"), "{said}");
     }
 }
 

@@ -8,6 +8,7 @@ use corpus::dialects::{Dialect, REPORTED, TUNED};
 use corpus::generator::{Keys, Settings, traces};
 use corpus::pipeline::{Passed, run};
 use corpus::score::Score;
+use std::collections::BTreeMap;
 
 fn settings(keys: Keys, seed: u64, traces: usize, dialects: &'static [Dialect]) -> Settings {
     Settings { seed, traces, keys, rate: 10.0, skew: 20.0, dialects }
@@ -59,6 +60,21 @@ fn torn_traces_are_found_and_joined_where_keys_are() {
     for (name, counts) in corpus::score::SIGNATURES.iter().zip(&score.signatures) {
         let least = if *name == "unexplained_gap" { 0.6 } else { 0.9 };
         assert!(counts.f1() >= least, "{name}: {counts:?} {:?}", score.notes);
+    }
+}
+
+#[test]
+fn what_is_rewritten_is_of_the_trace_that_it_gets() {
+    for dialects in [TUNED, REPORTED] {
+        let settings = settings(Keys::Full, 5, 400, dialects);
+        let broken = break_some(traces(&settings), 0.5, settings.keys, 6);
+        let passed = run(&broken.spans, 7, true, "mode: rewrite");
+        assert_eq!(passed.spans, broken.spans.len(), "every span leaves once");
+        let heads: BTreeMap<u128, u128> =
+            broken.truth.iter().map(|((trace, _), torn)| (*trace, torn.trace)).collect();
+        let right = |((was, _), is): (&(u128, u64), &u128)| heads.get(was) == Some(is);
+        assert!(passed.rewritten.len() > 50, "{} were rewritten", passed.rewritten.len());
+        assert!(passed.rewritten.iter().all(right), "a fragment got a trace that it is not of");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `service::pipelines` and `service::extensions`: references that must lead somewhere.
 
-use super::catalog::{Class, Component, SIGNALS};
+use super::catalog::{Class, SIGNALS};
 use super::document::{ComponentId, Configured, Pipeline, Shelf};
 use super::key::Key;
 use super::node::{Entry, Node, Place, Value};
@@ -103,30 +103,30 @@ impl Walk<'_> {
         let outlets = [Class::Exporter, Class::Connector];
         let receivers = self.references(node, "receivers", &path, &inlets, signal_of);
         let processors = self.references(node, "processors", &path, &[Class::Processor], signal_of);
+        self.windowed(&processors, &path, &located.place);
         let exporters = self.references(node, "exporters", &path, &outlets, signal_of);
         let place = entry.place.clone();
-        self.whole_traces(&processors, &place, &path);
         Some(Pipeline { id, signal, receivers, processors, exporters, shards, place })
     }
 
-    /// What gives the spans of a torn piece another trace id must have all of them.
-    fn whole_traces(&mut self, processors: &[ComponentId], place: &Place, path: &str) {
-        let good = self.shelves.iter().filter(|shelf| shelf.class == Class::Processor);
-        let good: Vec<&Configured> = good.flat_map(|shelf| &shelf.good).collect();
-        let find = |id: &ComponentId| good.iter().find(|known| known.id == *id).copied();
-        let mut windowed = false;
-        for processor in processors.iter().filter_map(find) {
-            let Component { name, keys, .. } = processor.component;
-            windowed |= *name == "trace_window";
-            let has_mode = *name == "orphans" && keys.iter().any(|key| key.name == "mode");
-            if !windowed && has_mode && processor.section.text("mode") == "rewrite" {
-                let id = processor.id.as_str();
-                let text = format!(
-                    "{id} has mode: rewrite, which takes whole traces; list a trace_window \
-                     before it"
-                );
-                self.problems.error(place.clone(), path, text);
-            }
+    /// Whether `orphans` that rewrite stand behind a window: whoever rewrites a fragment must have
+    /// it whole.
+    fn windowed(&mut self, processors: &[ComponentId], path: &str, place: &Place) {
+        let found = processors.iter().filter_map(|id| self.find(Class::Processor, id.as_str()));
+        let found: Vec<&Configured> = found.collect();
+        let is = |configured: &&Configured, name| configured.component.name == name;
+        let window = found.iter().position(|configured| is(configured, "trace_window"));
+        let rewrites = found.iter().position(|configured| {
+            let section = &configured.section;
+            is(configured, "orphans") && section.is_set("mode") && section.text("mode") == "rewrite"
+        });
+        if let Some(at) = rewrites
+            && window.is_none_or(|window| window > at)
+        {
+            let text = "processor `orphans` with `mode: rewrite` must stand behind `trace_window`, \
+                        since whoever rewrites a fragment must have it whole; list `trace_window` \
+                        before it, or use `mode: link`";
+            self.problems.error(place.clone(), path, text.to_owned());
         }
     }
 

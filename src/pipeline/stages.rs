@@ -3,8 +3,9 @@
 //!
 //! Inspectors in a row become one processor. A second one of the same type begins a new row: it
 //! must see what the first has added, and so must a stateless one (`sensitive`). One that holds
-//! items ends its row. A stateless processor leads, unless it can inspect and stands directly before inspectors that hold state;
-//! then it joins them, for one walk on one task is cheaper than two on two.
+//! items ends its row. A stateless processor leads, unless it can inspect and stands directly before
+//! inspectors that hold state; then it joins them, for one walk on one task is cheaper than two on
+//! two.
 
 use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;

@@ -27,11 +27,15 @@ pub struct Said {
     pub wait_ms: i64,
 }
 
+/// A span that got another trace: the one that it was of, and its id.
+type Rewritten = BTreeMap<(u128, u64), u128>;
+
 /// What came out.
 #[derive(Default)]
 pub struct Passed {
     pub spans: usize,
     pub said: BTreeMap<(u128, u64), Said>,
+    pub rewritten: Rewritten,
     /// Time in `orphans`.
     pub took: Duration,
 }
@@ -121,7 +125,7 @@ impl Pipeline {
             for span in groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans) {
                 self.passed.spans += 1;
                 let mut said = Said::default();
-                let (mut trace, mut id) = (None, None);
+                let (mut trace, mut id, mut was) = (None, None, None);
                 for attribute in span.attributes() {
                     let key = text(attribute.key);
                     let Some(name) = key.strip_prefix("app.agent.orphan.") else { continue };
@@ -137,14 +141,19 @@ impl Pipeline {
                         ("tier", AnyValue::Int(n)) => said.tier = n,
                         ("wait_ms", AnyValue::Int(n)) => said.wait_ms = n,
                         ("confidence", AnyValue::Double(p)) => said.confidence = p,
+                        ("original_trace_id", _) => was = u128::from_str_radix(&word(), 16).ok(),
                         ("parent.trace_id", _) => trace = u128::from_str_radix(&word(), 16).ok(),
                         ("parent.span_id", _) => id = u64::from_str_radix(&word(), 16).ok(),
                         _ => {}
                     }
                 }
+                let (is, span) = ids(span);
+                if let Some(was) = was {
+                    self.passed.rewritten.insert((was, span), is);
+                }
                 if !said.signatures.is_empty() {
                     said.parent = trace.zip(id);
-                    self.passed.said.insert(ids(span), said);
+                    self.passed.said.insert((was.unwrap_or(is), span), said);
                 }
             }
         }

@@ -51,6 +51,8 @@ pub struct Score {
     pub pending: usize,
     /// With a confidence of 0.9 at least, synchronous and through queues.
     pub joins: Counts,
+    /// Of calls and tools alone: those that have keys, if any do.
+    pub calls: Counts,
     pub rewrites: Counts,
     /// By tenth of confidence: the sum of confidences, right ones, all.
     bins: [(f64, usize, usize); 10],
@@ -136,6 +138,11 @@ impl Score {
             }
         }
         let sure = chosen.is_some_and(|(said, _)| said.confidence >= 0.9);
+        if matches!(breaker, "B2" | "B3") {
+            self.calls.right += usize::from(sure && right);
+            self.calls.wrong += usize::from(sure && !right);
+            self.calls.missed += usize::from(parent.is_some() && !(sure && right));
+        }
         match (sure, right, parent) {
             (true, true, _) => self.joins.right += 1,
             (true, false, _) => self.joins.wrong += 1,
@@ -173,6 +180,11 @@ impl Score {
             self.joins.precision(),
             self.joins.recall(),
             per_million(self.joins.wrong)
+        );
+        println!(
+            "  joins of calls and tools: precision {:.4}, recall {:.4}",
+            self.calls.precision(),
+            self.calls.recall()
         );
         println!(
             "  rewrites: {} of {} wrong; calibration error {:.4}; false findings {} ({:.0} per million)",

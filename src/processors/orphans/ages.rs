@@ -24,19 +24,18 @@ impl<V: Default> Ages<V> {
 
     /// Changes the value of `key`, a new one if there is none.
     pub fn update<R>(&mut self, key: u64, change: impl FnOnce(&mut V) -> R) -> R {
-        if self.young.find(key, |(known, _)| *known == key).is_none() {
-            if self.young.len() >= self.half {
-                std::mem::swap(&mut self.young, &mut self.old);
-                self.young.clear();
-            }
-            let before = self.old.find_entry(key, |(known, _)| *known == key).ok();
-            let value = before.map_or_else(V::default, |entry| entry.remove().0.1);
-            self.young.insert_unique(key, (key, value), |(known, _)| *known);
+        if let Some((_, value)) = self.young.find_mut(key, |(known, _)| *known == key) {
+            return change(value);
         }
-        match self.young.find_mut(key, |(known, _)| *known == key) {
-            Some((_, value)) => change(value),
-            None => change(&mut V::default()),
+        if self.young.len() >= self.half {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
+        let before = self.old.find_entry(key, |(known, _)| *known == key).ok();
+        let mut value = before.map_or_else(V::default, |entry| entry.remove().0.1);
+        let result = change(&mut value);
+        self.young.insert_unique(key, (key, value), |(known, _)| *known);
+        result
     }
 }
 

@@ -3,9 +3,11 @@
 
 use super::facts::{Facts, INTERNAL, Reader, SERVER};
 use super::hold::{Block, Hold};
-use super::index::{Index, Root, Trace};
+use super::index::{self, Index, Root};
 use super::judge::{Judge, Verdict, legitimate};
-use super::links::Links;
+use super::links;
+use super::meters::{self, Meters};
+use super::rewrite::{self, Move, Rewrites};
 use super::seen::Seen;
 use super::tags::{self, Finding, Signature, Tags};
 use super::words;
@@ -18,12 +20,12 @@ use crate::otlp::fields::span;
 use crate::otlp::view::{self, AnyValue, Request, ResourceGroup, ScopeGroup, Span};
 use crate::otlp::wire::Message;
 use crate::processors::inspect::{Inspector, Item};
-use crate::processors::memory::{Bounds, Gauges, Memory, span_key, trace_key};
+use crate::processors::memory::{span_key, trace_key};
 use crate::processors::names::Pattern;
 use crate::processors::{Out, Setup};
-use crate::telemetry::{Counter, Findings, Gauge};
+use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::time::Duration;
 
@@ -38,10 +40,24 @@ struct Waiting {
     facts: Facts,
 }
 
+/// What is done about a torn trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Tag,
+    Link,
+    Rewrite,
+}
+
 /// The processor.
 pub struct Orphans {
+    mode: Mode,
     tags: Tags,
-    links: Option<Links>,
+    link_names: links::Names,
+    rewrites: Rewrites,
+    /// Where spans of the current trace go.
+    alias: Option<u128>,
+    /// Trace and number of the spans of this batch, if fragments are held.
+    passed: Vec<(u128, u32)>,
     reader: Reader,
     services: HashMap<u64, String, RandomState>,
     index: Index,
@@ -55,7 +71,7 @@ pub struct Orphans {
     number: u32,
     waiting: Vec<Waiting>,
     /// Numbers of the spans of this batch that are to be held, and what was read of them.
-    holding: Vec<(u32, Facts)>,
+    holding: Vec<(u32, Option<Facts>)>,
     hold: Hold,
     /// What was tagged in this batch, in order, and where it starts.
     tagged: Vec<(usize, Signature)>,
@@ -65,56 +81,28 @@ pub struct Orphans {
     findings: Findings,
 }
 
-struct Meters {
-    /// In the order of [`Signature::ALL`].
-    found: Vec<Counter>,
-    late: Counter,
-    open: Counter,
-    hurried: Counter,
-    held: Gauge,
-    boundaries: Gauge,
-}
-
-impl Meters {
-    fn new(setup: &Setup<'_>) -> Meters {
-        let found = |signature: &Signature| {
-            let help = "Spans tagged as orphans, by their weightiest signature.";
-            setup.counter("spanloom_orphans_found", help, &[("signature", signature.name())])
-        };
-        let late = "Second roots that had passed before the trace's own root came.";
-        let open = "Spans that passed without their parent, in traces that went on.";
-        let hurried = "Heads that were judged early because too much was held.";
-        Meters {
-            found: Signature::ALL.iter().map(found).collect(),
-            late: setup.counter("spanloom_orphans_late", late, &[]),
-            open: setup.counter("spanloom_orphans_open", open, &[]),
-            hurried: setup.counter("spanloom_orphans_hurried", hurried, &[]),
-            held: setup.gauge("spanloom_orphans_held_bytes", "Bytes of heads that wait.", &[]),
-            boundaries: setup.gauge(
-                "spanloom_orphans_boundaries",
-                "Calls, agents and tools that are remembered.",
-                &[],
-            ),
-        }
-    }
-}
-
 impl Orphans {
     pub fn new(section: &Section, setup: &Setup<'_>) -> Orphans {
         let tags = Tags::new(section.text("prefix"));
-        let links = section.text("mode") == "link";
-        let links = links.then(|| Links::new(section.text("prefix")));
         let hasher = RandomState::default();
         let tells = words::tells(tags.name(tags::SIGNATURE), section.text("tenant"));
-        let boundaries = section.count("limit_boundaries");
+        let boundaries = setup.portion(section.count("limit_boundaries"));
         let limit = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
         Orphans {
+            mode: match section.text("mode") {
+                "rewrite" => Mode::Rewrite,
+                "link" => Mode::Link,
+                _ => Mode::Tag,
+            },
             tags,
-            links,
+            link_names: links::Names::new(section.text("prefix")),
+            rewrites: Rewrites::new(hasher.clone(), setup),
+            alias: None,
+            passed: vec![],
             reader: Reader { tells, hasher: hasher.clone(), service: 0, tenant: 0 },
             services: HashMap::default(),
-            index: Index::new(boundaries, memory(section, setup), hasher),
-            seen: Seen::new(section.count("limit_spans")),
+            index: Index::new(boundaries, meters::memory(section, setup), hasher),
+            seen: Seen::new(setup.portion(section.count("limit_spans"))),
             settle: section.duration("settle"),
             head_hold: section.duration("head_hold"),
             hold_max: section.duration("hold_max"),
@@ -123,7 +111,7 @@ impl Orphans {
             number: 0,
             waiting: vec![],
             holding: vec![],
-            hold: Hold::new(limit),
+            hold: Hold::new(setup.portion(limit)),
             tagged: vec![],
             edits: Edits::default(),
             meters: Meters::new(setup),
@@ -144,6 +132,9 @@ impl Orphans {
             known.first = known.first.min(now.monotonic);
             known.last = now.monotonic;
         });
+        if self.mode == Mode::Rewrite {
+            self.alias = self.rewrites.alias(trace, now);
+        }
     }
 
     /// Notes a root. The one that started first stays.
@@ -179,7 +170,8 @@ impl Orphans {
 
     /// Judges the spans that waited for the rest of their batch.
     fn settle_batch(&mut self, now: Moment, edits: &mut Edits) {
-        for Waiting { start, number, facts } in std::mem::take(&mut self.waiting) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for Waiting { start, number, facts } in waiting.drain(..) {
             if let Some(parent) = facts.parent
                 && self.seen.contains(facts.trace, parent)
             {
@@ -192,10 +184,34 @@ impl Orphans {
             }
             match verdict {
                 Verdict::Pass => {}
-                Verdict::Wait => self.holding.push((number, facts)),
-                Verdict::Tag(finding) => self.tag(start, *finding, edits),
+                Verdict::Tag(finding) if !self.holds_all(&facts) => {
+                    self.tag(start, *finding, false, edits);
+                }
+                Verdict::Wait | Verdict::Tag(_) => self.holding.push((number, Some(facts))),
             }
         }
+        // Its memory is used again.
+        self.waiting = waiting;
+    }
+
+    /// Whether the head's whole fragment is held, since it may be rewritten.
+    fn holds_all(&self, head: &Facts) -> bool {
+        self.mode == Mode::Rewrite && head.parent.is_none() && !self.head_hold.is_zero()
+    }
+
+    /// Holds the fragments of the heads that are held.
+    fn hold_fragments(&mut self) {
+        let heads = self.holding.iter().filter_map(|(_, facts)| facts.as_ref());
+        let roots = heads.filter(|facts| facts.parent.is_none());
+        let torn: HashSet<u128, RandomState> = roots.map(|facts| facts.trace).collect();
+        if !torn.is_empty() {
+            let held: HashSet<u32, RandomState> = self.holding.iter().map(|(n, _)| *n).collect();
+            let below = self.passed.iter().filter(|(trace, _)| torn.contains(trace));
+            let below = below.filter(|(_, number)| !held.contains(number));
+            self.holding.extend(below.map(|(_, number)| (*number, None)));
+            self.holding.sort_by_key(|(number, _)| *number);
+        }
+        self.passed.clear();
     }
 
     /// Learns from a span whose parent is known.
@@ -203,7 +219,7 @@ impl Orphans {
         if facts.kind == SERVER {
             self.index.calls.update(facts.service, |calls| calls.last = now.monotonic);
         }
-        if !facts.is_boundary() {
+        if !facts.is_boundary() || !index::is_sample(facts.trace) {
             return;
         }
         let above = self.index.find(facts.trace, parent).map(|node| node.operation);
@@ -213,7 +229,7 @@ impl Orphans {
         }
     }
 
-    fn tag(&mut self, start: usize, mut finding: Finding, edits: &mut Edits) {
+    fn tag(&mut self, start: usize, mut finding: Finding, mended: bool, edits: &mut Edits) {
         let Some(signature) = finding.signatures.first().copied() else { return };
         if let Some(parent) = &finding.parent
             && parent.confidence >= 0.9
@@ -228,7 +244,9 @@ impl Orphans {
         let message = Message { bytes: &[], start };
         edits.append(message, |out| {
             self.tags.put(out, &finding);
-            self.links.iter().for_each(|links| links.put(out, &finding));
+            if self.mode != Mode::Tag {
+                links::put(out, &finding, &self.link_names, !mended);
+            }
         });
         if let Some(counter) = self.meters.found.get(signature as usize) {
             counter.add(1);
@@ -244,21 +262,30 @@ impl Orphans {
         let last = last || waited >= self.hold_max;
         let mut verdicts = Vec::with_capacity(block.heads.len());
         for head in &block.heads {
-            match self.judge(now).due(head, last) {
-                Verdict::Wait => return Some(block),
-                verdict => verdicts.push(verdict),
-            }
+            verdicts.push(match head {
+                None => Verdict::Pass,
+                Some(head) => match self.judge(now).due(head, last) {
+                    Verdict::Wait => return Some(block),
+                    verdict => verdict,
+                },
+            });
         }
-        let spans = spans(block.batch.request());
-        let starts: Vec<usize> = spans.map(|span| span.0.start).collect();
         let mut edits = std::mem::take(&mut self.edits);
-        for ((verdict, start), head) in verdicts.into_iter().zip(starts).zip(&block.heads) {
-            match verdict {
-                Verdict::Tag(mut finding) => {
+        let moves = match self.mode {
+            Mode::Rewrite => self.moves(&block, &verdicts, now),
+            Mode::Tag | Mode::Link => vec![],
+        };
+        let heads = verdicts.into_iter().zip(&block.heads);
+        for ((verdict, head), item) in heads.zip(spans(block.batch.request())) {
+            let mended = self.mend(item, &moves, &mut edits);
+            match (verdict, head) {
+                (Verdict::Tag(mut finding), _) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
-                    self.tag(start, *finding, &mut edits);
+                    self.tag(item.0.start, *finding, mended, &mut edits);
                 }
-                _ if head.parent.is_some_and(|p| !self.seen.contains(head.trace, p)) => {
+                (_, Some(Facts { trace, parent: Some(parent), .. }))
+                    if !self.seen.contains(*trace, *parent) =>
+                {
                     self.meters.open.add(1);
                 }
                 _ => {}
@@ -269,6 +296,43 @@ impl Orphans {
         out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
         self.edits = edits;
         None
+    }
+
+    /// Where fragments of the block go, in order of their traces.
+    fn moves(&mut self, block: &Block, verdicts: &[Verdict], now: Moment) -> Vec<Move> {
+        let ids = |item: Span<'_>| Some((trace_key(item.trace_id())?, span_key(item.span_id())?));
+        let mut items: Vec<(u128, u64)> = spans(block.batch.request()).filter_map(ids).collect();
+        items.sort_unstable();
+        let mut moves: Vec<Move> = vec![];
+        for (verdict, head) in verdicts.iter().zip(&block.heads) {
+            let (Verdict::Tag(finding), Some(head)) = (verdict, head) else { continue };
+            let from = items.partition_point(|(trace, _)| *trace < head.trace);
+            let to = items.partition_point(|(trace, _)| *trace <= head.trace);
+            let below = items.get(from..to).unwrap_or_default();
+            let below: Vec<u64> = below.iter().map(|(_, span)| *span).collect();
+            let known = (&mut self.index, &self.seen);
+            if moves.iter().any(|to| to.from == head.trace && to.trace != to.from) {
+                continue;
+            }
+            moves.extend(self.rewrites.decide(head, finding, &below, known, now));
+        }
+        moves.sort_unstable_by_key(|to| to.from);
+        moves
+    }
+
+    /// Rewrites a span as `moves` say. Yields whether it is the head of one.
+    fn mend(&self, item: Span<'_>, moves: &[Move], edits: &mut Edits) -> bool {
+        let Some(trace) = trace_key(item.trace_id()).filter(|_| !moves.is_empty()) else {
+            return false;
+        };
+        let from = moves.partition_point(|to| to.from < trace);
+        let of = moves.iter().skip(from).take_while(|to| to.from == trace);
+        let mut mended = false;
+        for to in of {
+            rewrite::rewrite(item, to, &self.tags, edits);
+            mended |= span_key(item.span_id()) == Some(to.head);
+        }
+        mended
     }
 
     /// Notes what was tagged in `request`: where it is, and no value of it.
@@ -305,24 +369,6 @@ fn spans(request: Request<'_>) -> impl Iterator<Item = Span<'_>> {
     request.resource_groups().flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
 }
 
-fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Trace> {
-    let forgotten = |cause| {
-        let help = "Traces of which nothing is known any more, by cause.";
-        setup.counter("spanloom_orphans_forgotten_traces", help, &[("cause", cause)])
-    };
-    let gauges = Gauges {
-        traces: setup.gauge("spanloom_orphans_traces", "Traces that are remembered.", &[]).into(),
-        evicted: forgotten("evicted"),
-        expired: forgotten("expired"),
-    };
-    let bounds = Bounds {
-        traces: section.count("limit_traces"),
-        bytes: usize::MAX,
-        ttl: section.duration("ttl"),
-    };
-    Memory::new(bounds, gauges, |_| 0)
-}
-
 impl Inspector for Orphans {
     fn keys(&self) -> Vec<Pattern> {
         self.reader.tells.patterns()
@@ -337,7 +383,9 @@ impl Inspector for Orphans {
         self.meters.boundaries.set(self.index.len() as i64);
         self.current = (0, 0);
         self.number = 0;
+        self.alias = None;
         self.holding.clear();
+        self.passed.clear();
     }
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, _: &mut Edits) {
@@ -378,6 +426,12 @@ impl Inspector for Orphans {
             self.enter(trace, now);
         }
         self.current.1 += 1;
+        if self.mode == Mode::Rewrite {
+            self.passed.push((trace, number));
+            if let Some(to) = self.alias {
+                rewrite::retrace(item.message, &to.to_le_bytes(), &self.tags, edits);
+            }
+        }
         self.seen.insert(trace, span);
         let parent = span_key(item.parent_span_id);
         let kind = item.other(span::KIND).map_or(0, |kind| kind.number_value());
@@ -411,6 +465,9 @@ impl Inspector for Orphans {
             self.index.traces.update(trace, now, |known| known.spans += count);
         }
         self.settle_batch(now, edits);
+        if self.mode == Mode::Rewrite {
+            self.hold_fragments();
+        }
     }
 
     fn look_back(&mut self, request: Request<'_>, now: Moment) {

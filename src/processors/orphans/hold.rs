@@ -11,8 +11,8 @@ use std::time::Duration;
 /// What was held of one request.
 pub struct Block {
     pub batch: Batch,
-    /// Of each span that was held in it, in order.
-    pub heads: Vec<Facts>,
+    /// Of each span that is held in it, in order; `None` of those that are no heads.
+    pub heads: Vec<Option<Facts>>,
     pub came: Duration,
 }
 
@@ -63,5 +63,5 @@ impl Hold {
 }
 
 fn weight(block: &Block) -> usize {
-    block.batch.weight() + block.heads.len() * size_of::<Facts>()
+    block.batch.weight() + block.heads.len() * size_of::<Option<Facts>>()
 }

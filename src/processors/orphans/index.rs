@@ -154,6 +154,11 @@ impl Rate {
     }
 }
 
+/// Whether operations are learned from this trace: one of four is enough.
+pub fn is_sample(trace: u128) -> bool {
+    (trace >> 64 ^ trace) & 3 == 0
+}
+
 /// Notes a group of a trace; yields it if it is new.
 fn join_group(known: &mut [u64; 2], group: u64) -> Option<u64> {
     let free = known.iter().position(|known| *known == group || *known == 0)?;
@@ -322,9 +327,11 @@ impl Index {
                 calls.nodes.push_back(number);
             });
         }
-        self.rates.update(facts.operation, |rate| match facts.parent {
-            Some(_) => rate.children = rate.children.saturating_add(1),
-            None => rate.roots = rate.roots.saturating_add(1),
-        });
+        if is_sample(facts.trace) {
+            self.rates.update(facts.operation, |rate| match facts.parent {
+                Some(_) => rate.children = rate.children.saturating_add(1),
+                None => rate.roots = rate.roots.saturating_add(1),
+            });
+        }
     }
 }

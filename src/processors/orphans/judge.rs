@@ -4,7 +4,7 @@
 use super::calls;
 use super::facts::{CONSUMER, Facts, SERVER};
 use super::index::Index;
-use super::matching::{Found, Search};
+use super::matching::{Found, Match, Search};
 use super::seen::Seen;
 use super::tags::{Finding, Parent, Signature, cause, evidence, status};
 use super::words::Role;
@@ -246,6 +246,8 @@ impl Judge<'_> {
         // Others name the same parent: it may still come.
         let found = match search.exact(head) {
             Found::One(found) if Some(found.span) == head.parent => Found::Nothing,
+            // The head names another one, so this is not certain.
+            Found::One(found) => Found::One(Match { confidence: 0.85, ..found }),
             found => found,
         };
         let mut finding = Finding::default();

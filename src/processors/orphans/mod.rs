@@ -21,10 +21,12 @@
 //! is one that was seen or that a span named which was seen, and several parents with an equal
 //! claim are none. All memory is bounded in entries and time, held heads in bytes.
 //!
-//! Absent here: links and rewriting, self time without explanation.
+//! Modes are [`rewrite`] and [`links`] above tagging. Behind a window fragments are held whole.
+//!
+//! Absent here: gaps inside a span, log records that follow a rewritten trace, links from the
+//! parent back.
 
 mod ages;
-mod aliases;
 mod calls;
 mod engine;
 mod facts;
@@ -33,28 +35,26 @@ mod index;
 mod judge;
 mod links;
 mod matching;
+mod meters;
 pub mod remedy;
 mod rewrite;
 mod seen;
 pub mod tags;
 mod words;
 
-use super::inspect::{Inspector, Row};
 use super::{Built, Kind};
 use crate::config::catalog::{Class, no_check};
 use crate::config::{Component, Key};
 use crate::limits;
 use engine::Orphans;
-use rewrite::Rewrite;
+
+/// What is done about a torn trace: heads are tagged; they get a link to their parent too; or the
+/// whole fragment gets its parent's trace, if that is certain.
+const MODES: &[&str] = &["tag", "link", "rewrite"];
 
 const KEYS: &[Key] = &[
+    Key::choice("mode", MODES, "tag", "what is done about a torn trace"),
     Key::text("prefix", tags::PREFIX, "what the names of attributes written here begin with"),
-    Key::choice(
-        "mode",
-        &["tag", "link", "rewrite"],
-        "tag",
-        "`tag` writes attributes, `link` links to the parent too, `rewrite` joins",
-    ),
     Key::duration("head_hold", limits::ORPHAN_HOLD, "how long a head waits for evidence"),
     Key::duration(
         "hold_max",
@@ -66,7 +66,7 @@ const KEYS: &[Key] = &[
         limits::ORPHAN_SETTLE,
         "time behind a trace's root after which a parent that never came is missing",
     ),
-    Key::text("tool_parent", "agent", "what the parent of a tool is: `agent` or `model`"),
+    Key::choice("tool_parent", &["agent", "model"], "agent", "what the parent of a tool is"),
     Key::text("tenant", "tenant.id", "the attribute by which tenants are told apart"),
     Key::size_mib("limit_mib", limits::ORPHAN_MIB, "memory for heads that wait, in MiB"),
     Key::int("limit_traces", limits::ORPHAN_TRACES, 1..=1 << 24, "traces that are remembered"),
@@ -77,16 +77,15 @@ const KEYS: &[Key] = &[
         2..=1 << 24,
         "calls, agents and tools that are remembered as parents",
     ),
-    Key::duration("alias_ttl", limits::ORPHAN_ALIAS_TTL, "how long late spans follow a join"),
     Key::duration("ttl", limits::TRACE_TTL, "how long a silent trace is remembered"),
 ];
 
 const SAMPLE: &str = "\
+# tag: heads are tagged. link: they get a link to their parent too. rewrite: the whole fragment gets
+# the trace of its parent where an exact key joins them; list trace_window before it
+mode: tag
 # of the attributes that tag a span
 prefix: app.agent
-# tag; link: also link to the parent; rewrite: behind a trace_window, also give torn spans the trace
-# and the parent that an exact key names
-mode: tag
 # how long a head waits for evidence of its parent, and how long while its trace has no root and
 # still grows; 0s judges at once by what is known
 head_hold: 15s
@@ -104,8 +103,6 @@ limit_traces: 50000
 limit_spans: 500000
 limit_boundaries: 100000
 ttl: 10m
-# how long late spans follow those that were joined
-alias_ttl: 24h
 ";
 
 /// The entry in the catalogue.
@@ -120,19 +117,8 @@ pub const KIND: Kind = Kind {
         keys: KEYS,
         check: no_check,
     },
-    build: |section, setup| {
-        let orphans: Box<dyn Inspector> = Box::new(Orphans::new(section, setup));
-        match section.text("mode") {
-            "rewrite" => {
-                let tagger = Box::new(Row::new(vec![orphans], vec![]));
-                Built::Stateful(Box::new(Rewrite::new(section, setup, tagger)))
-            }
-            _ => Built::Inspector(orphans),
-        }
-    },
+    build: |section, setup| Built::Inspector(Box::new(Orphans::new(section, setup))),
 };
 
-#[cfg(test)]
-mod rewrite_tests;
 #[cfg(test)]
 mod tests;

@@ -75,7 +75,8 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
     let chat = "span 1/a2 5ms..6ms gen_ai.operation.name=\"chat\"";
     bench.check(chat, &format!("{chat} {llm}"));
     let tool = "span 1/a3 5ms..6ms gen_ai.operation.name=\"execute_tool\"";
-    let parent = "app.agent.orphan.signature=\"tool_call_root\" app.agent.orphan.status=\"resolved\" \
+    let parent = "app.agent.orphan.signature=\"tool_call_root\" \
+                  app.agent.orphan.status=\"resolved\" \
                   app.agent.orphan.evidence=\"trace_id\" \
                   app.agent.orphan.signatures=[\"tool_call_root\",\"mid_sequence_root\"] \
                   app.agent.orphan.candidates=1 app.agent.orphan.tier=2 \
@@ -137,6 +138,59 @@ fn a_head_waits_for_evidence_and_everything_else_passes() {
     assert!(bench.finish().is_empty(), "it left once");
 }
 
+/// A torn MCP call: what the client did, and what the server did in a trace of its own.
+const CLIENT: &str = "resource service.name=\"client\"\nscope -\n\
+    span 1/a1 \"invoke_agent\" 0..500ms gen_ai.operation.name=\"invoke_agent\"\n\
+    span 1/a2 parent=a1 \"tools/call x\" kind=client 100ms..420ms mcp.method.name=\"tools/call\" \
+    mcp.session.id=\"S\" jsonrpc.request.id=\"7\"";
+const SERVER: &str = "resource service.name=\"server\"\nscope -\n\
+    span 2/b2 parent=b1 \"SELECT\" 140ms..200ms\n  link 2/b1\n\
+    span 2/b1 \"tools/call x\" kind=server 130ms..400ms mcp.method.name=\"tools/call\" \
+    mcp.session.id=\"S\" jsonrpc.request.id=\"7\"";
+
+#[test]
+fn a_fragment_gets_the_trace_of_its_parent_if_that_is_certain() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "mode: rewrite");
+    bench.check_untouched(CLIENT);
+    assert!(bench.pass(parse(SERVER)).is_empty(), "the fragment is held whole");
+    let passed = print(&bench.wake(16));
+    assert_eq!(passed.len(), 1);
+    let original = "app.agent.orphan.original_trace_id=\"00000000000000000000000000000002\"";
+    let lines: Vec<&str> = passed[0].lines().filter(|line| !line.starts_with("re")).collect();
+    assert!(lines[1].starts_with("span 1/b2 parent=b1 \"SELECT\""), "{passed:?}");
+    assert!(lines[1].contains(original) && lines[2] == "  link 1/b1", "{passed:?}");
+    assert!(lines[3].starts_with("span 1/b1 parent=a2 \"tools/call x\""), "{passed:?}");
+    assert!(lines[3].contains("flags=0x300") && lines[3].contains(original), "{passed:?}");
+    assert_eq!(bench.metric("spanloom_orphans_rewritten", ""), 1);
+    // What comes late follows.
+    let late = "span 2/b3 parent=b1 \"late\" 150ms..160ms";
+    bench.check(late, &format!("{} {original}", late.replace("2/b3", "1/b3")));
+}
+
+#[test]
+fn what_could_make_things_worse_is_not_rewritten() {
+    // A span of the same id stands in the parent's trace.
+    let same = CLIENT.to_owned() + "\nspan 1/b2 parent=a1 \"other\" 1ms..2ms";
+    let mut bench = Bench::new(Signal::Traces, "orphans", "mode: rewrite");
+    bench.check_untouched(&same);
+    bench.pass(parse(SERVER));
+    let passed = print(&bench.wake(16));
+    assert!(passed[0].contains("span 2/b1") && passed[0].contains("parent.span_id"), "{passed:?}");
+    assert_eq!(bench.metric("spanloom_orphans_refused_rewrites", "cause=\"collision\""), 1);
+}
+
+#[test]
+fn a_head_gets_a_link_to_its_parent() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "mode: link");
+    bench.check_untouched(CLIENT);
+    let first = print(&[bench.pass(parse(SERVER))]);
+    let passed = [first, print(&bench.wake(16))].concat().join("");
+    let link = "link 1/a2 app.agent.link.type=\"suspected_parent\" \
+                app.agent.link.confidence=0.995 app.agent.link.evidence=\"mcp_request_id\"";
+    assert!(passed.contains(link), "{passed}");
+    assert!(passed.contains("span 2/b1"), "{passed}");
+}
+
 #[test]
 fn what_is_held_at_the_end_is_handed_over() {
     let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
@@ -151,7 +205,8 @@ fn tenants_are_never_joined() {
     for (other, joined) in [("acme", true), ("umbrella", false)] {
         let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
         bench.check_untouched(&format!(
-            "resource tenant.id=\"acme\"\nscope -\nspan 1/a1 parent=a0 \"call\" 0..9ms kind=client {call}\n\
+            "resource tenant.id=\"acme\"\nscope -\n\
+             span 1/a1 parent=a0 \"call\" 0..9ms kind=client {call}\n\
              span 1/a0 \"ask\" 0..10ms"
         ));
         let first = bench.pass(parse(&format!(

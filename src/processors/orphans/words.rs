@@ -54,7 +54,8 @@ pub enum Tell {
     /// A `traceparent` or `b3` that was noted.
     Traceparent,
     B3,
-    /// An id of the framework's own for this span and for its parent; ids of one number go together.
+    /// An id of the framework's own for this span, and for its parent; those of one number go
+    /// together.
     OwnId(u8),
     ParentId(u8),
     /// Whom a client calls.
