@@ -24,10 +24,32 @@ bench *filter:
 score:
     cargo test --release --test score -- --ignored --nocapture
 
+# Measure the journal's segments beside fjall on the disk of a folder
+engines folder="target":
+    cargo run --release --manifest-path benches/engines/Cargo.toml --target-dir target/engines -- {{ folder }}
+
 # Fuzz one target (names: ls fuzz/fuzz_targets); needs cargo-fuzz and a nightly compiler. libdeflate
 # defines the same tables in several of its files, which the sanitizer is told to let pass
 fuzz target minutes="1":
-    ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
+    mkdir -p fuzz/corpus/{{ target }} fuzz/seeds/{{ target }}
+    ASAN_OPTIONS=detect_odr_violation=0 cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} \
+        fuzz/seeds/{{ target }} -- -max_total_time=$(({{ minutes }} * 60)) -rss_limit_mb=1024
+
+# Crash the journal on a simulated disk: just crash 100000
+crash seeds="100000":
+    SPANLOOM_CRASH_SEEDS={{ seeds }} cargo test --release --test crash whatever -- --nocapture
+
+# Run one seed of that again
+crash-seed seed:
+    SPANLOOM_CRASH_SEED={{ seed }} cargo test --test crash whatever -- --nocapture
+
+# Kill the daemon again and again under load, and see that nothing acknowledged is lost
+kill rounds="200":
+    SPANLOOM_KILL_ROUNDS={{ rounds }} cargo test --release --test durable kill_loop -- --nocapture
+
+# Cut the power of a loop-mounted disk: needs root and mkfs.ext4
+powercut cuts="20":
+    SPANLOOM_POWER_CUTS={{ cuts }} cargo test --release --test disk power_cut -- --nocapture
 
 # Hold the OTLP checklist against an endpoint and print it as a table; against spanloom without URLs
 conformance http="" grpc="":
@@ -58,3 +80,7 @@ measure harness peers="peers.json":
 # Run the fault matrix with the rows that take minutes
 faults:
     cargo test --test faults -- --include-ignored
+
+# Measure what a load ten times beyond capacity does to memory, goodput and quiet clients
+overload:
+    cargo test --release --test overload -- --ignored --nocapture

@@ -54,6 +54,22 @@ impl Signal {
     }
 }
 
+/// How items ended that a pipeline had accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The backend has them.
+    Delivered,
+    /// The backend refused them for good, and they are in a file.
+    DeadLettered,
+    /// By this rule.
+    Dropped(&'static str),
+}
+
+/// Counts how the items of a pipeline end.
+pub trait Tally: Send + Sync {
+    fn ended(&self, fate: Fate, items: usize);
+}
+
 /// A checked export request. Cloning shares the bytes.
 #[derive(Clone)]
 pub struct Batch {
@@ -66,6 +82,8 @@ pub struct Batch {
     pub arrived: Moment,
     /// Who is answered when it is safe.
     pub receipts: Receipts,
+    /// Who counts how it ends, once it has left its pipeline.
+    pub tally: Option<Arc<dyn Tally>>,
     /// What its request said of itself, until its pipelines begin.
     pub metadata: Option<Arc<Metadata>>,
 }
@@ -89,7 +107,8 @@ impl Batch {
             bytes = Bytes::from(merge(signal.message(), &bytes));
         }
         let (items, receipts) = (tally.items, Receipts::none());
-        Ok(Batch { signal, bytes, items, charge: None, arrived, receipts, metadata: None })
+        let (charge, metadata) = (None, None);
+        Ok(Batch { signal, bytes, items, charge, arrived, receipts, tally: None, metadata })
     }
 
     pub fn signal(&self) -> Signal {
@@ -171,6 +190,18 @@ impl Batch {
             let account = charge.account().clone();
             drop(charge);
             self.charge(account.charge(0));
+        }
+    }
+
+    /// Counts how all of its items have ended.
+    pub fn ended(&self, fate: Fate) {
+        self.partly_ended(fate, self.items);
+    }
+
+    /// Counts how so many of its items have ended.
+    pub fn partly_ended(&self, fate: Fate, items: usize) {
+        if let Some(tally) = self.tally.as_ref().filter(|_| items > 0) {
+            tally.ended(fate, items);
         }
     }
 

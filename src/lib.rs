@@ -17,6 +17,7 @@ pub mod batch;
 pub mod clock;
 pub mod condition;
 pub mod config;
+pub mod journal;
 pub mod machine;
 pub mod sockets;
 pub mod status;

@@ -55,8 +55,9 @@ pub const MEMORY_WAIT: Duration = Duration::from_secs(1);
 pub const WAITING_OF_ONE: usize = 8;
 
 /// Bytes of requests that are handed over to a pipeline at once. It takes them in the order of
-/// their coming, so they are few; all others wait in turns, by connection.
-pub const HANDOVER_BYTES: usize = 4 << 20;
+/// their coming, so they are few, no more than one request to a backend; all others wait in turns,
+/// by connection. The least that one counts for makes them 64 at most.
+pub const HANDOVER_BYTES: usize = 1 << 20;
 
 /// What a refused client is told to wait. SDKs drop the data if it is longer than what is left of
 /// their 10 s.
@@ -172,6 +173,59 @@ pub const EXPORT_BYTES: usize = 1 << 20;
 /// Bytes that an exporter's queue holds. Key `sending_queue.queue_size`; metric
 /// `otelcol_exporter_queue_size`.
 pub const QUEUE_BYTES: usize = 32 << 20;
+
+/// MiB of a pipeline's journal. At 5 MB/s, a busy gateway, it takes a quarter of an hour without a
+/// backend; whoever has longer outages has a disk for it. Key `file_storage.limit_mib`; metric
+/// `spanloom_journal_bytes`, and what is turned away at it is `spanloom_journal_refused_items`.
+pub const JOURNAL_MIB: i64 = 4096;
+
+/// MiB of dead letters of all exporters together, in a `file_storage`. What a backend refuses is a
+/// mistake to be found, not a stream to be kept. Key `file_storage.dead_letter_mib`; beyond it,
+/// `spanloom_pipeline_dropped_items` counts them under the rule `dead_letters_full`.
+pub const DEAD_LETTER_MIB: i64 = 256;
+
+/// Bytes of requests that wait to be written to a journal: a disk that hangs must not fill memory.
+pub const JOURNAL_PENDING_BYTES: usize = 64 << 20;
+
+/// Bytes of the newest entries of a journal that stay in memory for what is behind it. What is
+/// older is read back.
+pub const JOURNAL_RESIDENT_BYTES: usize = 8 << 20;
+
+/// Time without writing after a journal could not be written. Clients come back after
+/// [`RETRY_AFTER`], and what is tried creates a file.
+pub const JOURNAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often a journal removes what has left, and after how many of these it syncs what it says
+/// about it: after a power cut, what left within that time is delivered again.
+pub const JOURNAL_TICK: Duration = Duration::from_millis(250);
+pub const JOURNAL_SYNC_TICKS: u32 = 4;
+
+/// Bytes of one segment of a journal: what a removal gives back at once. The least keeps a small
+/// journal from being all files, the most keeps a search behind damage short.
+pub const JOURNAL_SEGMENT_MIN: u64 = 64 << 10;
+pub const JOURNAL_SEGMENT_MAX: u64 = 32 << 20;
+
+/// Bytes of one entry: a request, and what processors before the journal may have added.
+pub const JOURNAL_RECORD_BYTES: usize = REQUEST_BYTES + ADDED_BYTES;
+
+/// Bytes of damaged records that are kept for a person to look at.
+pub const JOURNAL_DAMAGE_BYTES: u64 = 256 << 20;
+
+/// Bytes that are read at once where a whole record is searched behind damage.
+pub const JOURNAL_READ_BYTES: usize = 1 << 20;
+
+/// Bytes of one file of releases, 20 for each range: far above what belongs to one segment.
+pub const JOURNAL_LEDGER_BYTES: usize = 64 << 20;
+
+/// How long requests wait to be written together, and the bytes at which they do not wait longer.
+/// A sync takes 1 to 5 ms on usual disks, so this costs no more than half of one, and nothing once
+/// requests come while one is under way.
+pub const JOURNAL_WINDOW: Duration = Duration::from_millis(2);
+pub const JOURNAL_GROUP_BYTES: usize = 4 << 20;
+
+/// Pause between two looks at a lock that another process holds, and no longer wait than the key
+/// `file_storage.timeout`.
+pub const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Headers of a request that are known to its pipelines, where a receiver has `include_metadata`.
 /// Clients behind a proxy send about twenty. Metric `spanloom_receiver_dropped_metadata`, as for

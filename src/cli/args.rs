@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use super::{demo, diagnose, health, load, manual, status};
+use super::{demo, diagnose, health, load, manual, replay, status};
 use clap::{Parser, Subcommand};
 use std::num::NonZeroUsize;
 
@@ -56,6 +56,8 @@ pub enum Command {
     Load(load::Options),
     /// Show what a running spanloom does: rates, drops by rule, queues, findings
     Status(status::Options),
+    /// Send dead letters again: what a backend refused for good and file_storage has kept
+    Replay(replay::Options),
     /// Ask a running spanloom whether it takes telemetry; exit 0 if it does
     Health(health::Options),
     /// Print the completions of a shell: eval "$(spanloom completions bash)"

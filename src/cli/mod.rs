@@ -13,6 +13,7 @@ mod health;
 mod load;
 mod manual;
 mod print;
+mod replay;
 mod run;
 mod status;
 
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Some(Command::Diagnose(options)) => diagnose::diagnose(&options),
         Some(Command::Load(options)) => load::load(&options),
         Some(Command::Status(options)) => status::status(&options),
+        Some(Command::Replay(options)) => replay::replay(&options),
         Some(Command::Health(options)) => health::health(&options),
         Some(Command::Completions(options)) => manual::completions(&options),
         Some(Command::Man) => manual::man(),

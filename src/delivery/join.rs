@@ -11,7 +11,6 @@ use crate::exporters::Payload;
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::join::split;
-use crate::receipt::Receipts;
 use crate::verdict::Verdict;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,10 +23,9 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// Tells the clients that we have it. From here on nobody else does.
+    /// Tells the clients that we have it. From here on nobody else does, unless a journal.
     pub fn accept(&mut self) {
-        let receipts = std::mem::replace(&mut self.batch.receipts, Receipts::none());
-        receipts.settle(&Verdict::Accepted);
+        self.batch.receipts.answer(&Verdict::Accepted);
     }
 
     /// Ends the way: the clients that still wait are told, the room is free.

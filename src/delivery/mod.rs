@@ -11,11 +11,16 @@
 //!   requests under way are bounded as well.
 //! - A receipt is settled once: with the custody of the queue, or, with `wait_for_result` or
 //!   without a queue, with the backend's answer.
+//! - What a journal claims is not given up when the process ends: it stays there, and the claim
+//!   ends as "come back later". What a backend refuses for good becomes a dead letter, or is
+//!   dropped by a rule with a name; then the claim is done.
 //!
-//! Deliberately absent: storage. A queue is gone with its process; the journal of a pipeline is
-//! what will outlive it.
+//! Deliberately absent: storage of what waits. A queue is gone with its process; the journal of a
+//! pipeline is what outlives it.
 
 mod backoff;
+mod dead;
+mod fate;
 mod health;
 mod join;
 mod meters;
@@ -31,6 +36,7 @@ use crate::exporters::Exporter;
 use crate::limits;
 use crate::telemetry::Registry;
 use crate::verdict::Verdict;
+pub use dead::DeadLetters;
 use join::Parcel;
 use meters::Meters;
 use queue::Queue;

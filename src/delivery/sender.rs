@@ -1,14 +1,15 @@
 //! Sends what is queued, several requests at once, and books how each ended.
 
+use super::fate::Failure;
 use super::health::{Health, Losses};
 use super::join::{self, Limit, Parcel};
 use super::meters::Meters;
 use super::queue::Queue;
 use super::settings::Settings;
-use crate::batch::{Batch, Signal};
+use crate::batch::{Batch, Fate, Signal};
 use crate::clock;
 use crate::exporters::{Exporter, Outcome};
-use crate::verdict::{Refusal, Verdict};
+use crate::verdict::Verdict;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 pub struct Sender {
-    id: String,
+    pub(super) id: String,
     pub(super) exporter: Arc<dyn Exporter>,
     pub(super) settings: Settings,
     pub(super) limit: Limit,
@@ -40,6 +41,8 @@ struct Log {
     failed: Losses,
     overflowed: Losses,
     rejected: Losses,
+    /// Items that stay in the journal.
+    kept: usize,
 }
 
 impl Sender {
@@ -100,8 +103,10 @@ impl Sender {
             let Some(payload) = join::payload(&parcels) else { continue };
             match self.attempts(&payload).await {
                 Outcome::Delivered { rejected, message } => {
-                    self.delivered(payload.signal, payload.items, rejected, &message);
-                    settle(parcels, &Verdict::Accepted);
+                    let rejected = usize::try_from(rejected).unwrap_or(usize::MAX);
+                    let rejected = rejected.min(payload.items);
+                    self.sent(payload.signal, payload.items, rejected, &message);
+                    self.delivered(parcels, rejected);
                 }
                 Outcome::TooLarge { reason } => match join::halves(parcels) {
                     Ok(parts) => {
@@ -110,25 +115,25 @@ impl Sender {
                     }
                     Err(parcels) => {
                         let reason = format!("{reason}; a single item of {} bytes", payload.size());
-                        self.lost(payload.signal, payload.items, &reason);
-                        settle(parcels, &Verdict::refused(Refusal::TooLarge, reason));
+                        self.undelivered(parcels, &payload, Failure::TooLarge, reason).await;
                     }
                 },
                 Outcome::Refused { reason } => {
-                    self.lost(payload.signal, payload.items, &reason);
-                    settle(parcels, &Verdict::refused(Refusal::Internal, reason));
+                    self.undelivered(parcels, &payload, Failure::Refused, reason).await;
                 }
                 Outcome::Retry { reason, .. } => {
-                    self.lost(payload.signal, payload.items, &reason);
-                    settle(parcels, &Verdict::busy(reason));
+                    let failure = match self.stop.is_cancelled() {
+                        true => Failure::Ending,
+                        false => Failure::GivenUp,
+                    };
+                    self.undelivered(parcels, &payload, failure, reason).await;
                 }
             }
         }
     }
 
-    fn delivered(&self, signal: Signal, items: usize, rejected: u64, message: &str) {
+    fn sent(&self, signal: Signal, items: usize, rejected: usize, message: &str) {
         let meters = self.meters.of(signal);
-        let rejected = usize::try_from(rejected).unwrap_or(usize::MAX).min(items);
         meters.sent.add(items - rejected);
         meters.rejected.add(rejected);
         if rejected == 0 && message.is_empty() {
@@ -142,7 +147,15 @@ impl Sender {
         }
     }
 
-    fn lost(&self, signal: Signal, items: usize, reason: &str) {
+    /// The process ends, and these stay in the journal.
+    pub(super) fn kept(&self, parcels: &[Parcel]) {
+        let items: usize = parcels.iter().map(|parcel| parcel.batch.items()).sum();
+        if items > 0 {
+            self.log().kept += items;
+        }
+    }
+
+    pub(super) fn lost(&self, signal: Signal, items: usize, reason: &str) {
         self.meters.of(signal).failed.add(items);
         let what = format!("{} lost", words(signal));
         if let Some(line) = self.log().failed.add(clock::now(), items, &what, reason) {
@@ -153,6 +166,11 @@ impl Sender {
     /// Ends a batch for which there was no room.
     pub fn overflowed(&self, batch: Batch) {
         let (signal, items) = (batch.signal(), batch.items());
+        if batch.receipts.in_journal() {
+            self.log().kept += items;
+            return batch.settle(&Verdict::busy("the process ends"));
+        }
+        batch.ended(Fate::Dropped("turned_away"));
         self.meters.of(signal).overflowed.add(items);
         let what = format!("{} turned away", words(signal));
         let reason = "the sending queue is full; the backend is too slow or does not answer";
@@ -166,6 +184,12 @@ impl Sender {
     pub fn too_late(&self, parcels: Vec<Parcel>) {
         let reason = "the exporter has ended";
         for parcel in parcels {
+            if parcel.batch.receipts.in_journal() {
+                self.log().kept += parcel.batch.items();
+                parcel.settle(&Verdict::busy(reason));
+                continue;
+            }
+            parcel.batch.ended(Fate::Dropped("shutdown"));
             self.lost(parcel.batch.signal(), parcel.batch.items(), reason);
             parcel.settle(&Verdict::busy(reason));
         }
@@ -200,6 +224,10 @@ impl Sender {
         for line in [failed, rejected].into_iter().flatten() {
             error!(exporter = self.id, "{line}");
         }
+        let kept = std::mem::take(&mut log.kept);
+        if kept > 0 {
+            info!(exporter = self.id, "{kept} items stay in the journal for the next start");
+        }
     }
 
     /// Gives up everything at once; it is counted.
@@ -212,10 +240,6 @@ impl Sender {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn settle(parcels: Vec<Parcel>, verdict: &Verdict) {
-    parcels.into_iter().for_each(|parcel| parcel.settle(verdict));
 }
 
 /// `log records`.

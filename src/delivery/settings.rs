@@ -1,8 +1,10 @@
 //! What a user says about an exporter's delivery.
 
 use super::backoff::Policy;
+use super::dead::DeadLetters;
 use crate::config::Section;
 use crate::limits;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The unit of `queue_size`.
@@ -14,11 +16,13 @@ pub enum Sizer {
 }
 
 /// `timeout`, `sending_queue` and `retry_on_failure` of an exporter.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// Time of one attempt.
     pub timeout: Duration,
     pub retry: Policy,
+    /// Whether somebody wants requests to be given up after some time.
+    pub elapsed_is_set: bool,
     /// Whether batches are queued at all.
     pub queued: bool,
     /// Whether clients wait for the backend's answer. Always so without a queue.
@@ -33,6 +37,8 @@ pub struct Settings {
     /// Bytes that the queues of all signals hold together, requests under way included.
     pub bytes: usize,
     pub batch: Batching,
+    /// Where requests go that a backend refuses for good.
+    pub dead_letters: Option<Arc<DeadLetters>>,
 }
 
 /// How small requests are joined and large ones split.
@@ -55,8 +61,10 @@ impl Settings {
         let object = |name: &str| has(name).then(|| section.section(name));
         let timeout = has("timeout").then(|| section.duration("timeout"));
         let timeout = timeout.filter(|t| !t.is_zero()).unwrap_or(limits::ATTEMPT_TIME_MAX);
-        let retry = object("retry_on_failure").map_or_else(Policy::never, Policy::of);
-        let settings = Settings { timeout, retry, ..Settings::unqueued() };
+        let retry = object("retry_on_failure");
+        let elapsed_is_set = retry.is_some_and(|retry| retry.is_set("max_elapsed_time"));
+        let retry = retry.map_or_else(Policy::never, Policy::of);
+        let settings = Settings { timeout, retry, elapsed_is_set, ..Settings::unqueued() };
         object("sending_queue").map_or(settings.clone(), |queue| settings.with_queue(queue))
     }
 
@@ -64,6 +72,7 @@ impl Settings {
         Settings {
             timeout: limits::ATTEMPT_TIME_MAX,
             retry: Policy::never(),
+            elapsed_is_set: false,
             queued: false,
             wait_for_result: true,
             block: false,
@@ -78,7 +87,16 @@ impl Settings {
                 max_items: usize::MAX,
                 max_bytes: limits::EXPORT_BYTES,
             },
+            dead_letters: None,
         }
+    }
+
+    /// What is on disk has no reason to be given up after the default time, which is for memory.
+    fn with_storage(mut self, queue: &Section) -> Settings {
+        if !queue.text("storage").is_empty() && !self.elapsed_is_set {
+            self.retry.max_elapsed = None;
+        }
+        self
     }
 
     fn with_queue(self, queue: &Section) -> Settings {
@@ -99,7 +117,7 @@ impl Settings {
             size: if queued && counts { queue.count("queue_size") } else { usize::MAX },
             bytes: usize::try_from(queue.bytes("limit_mib")).unwrap_or(usize::MAX),
             batch: Batching::of(queue.section("batch")),
-            ..self
+            ..self.with_storage(queue)
         }
     }
 }

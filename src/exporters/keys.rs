@@ -26,7 +26,7 @@ const fn queue_keys(enabled: bool) -> [Key; 10] {
         Key::size_mib("limit_mib", QUEUE_MIB, "bytes that the queue holds, whatever `queue_size`"),
         Key::bool("block_on_overflow", false, "wait for room without end instead of 2 s"),
         Key::bool("wait_for_result", false, "answer clients only when the backend has answered"),
-        Key::unsupported("storage", "queues live in memory for now; leave `storage` out"),
+        Key::extension_id("storage", "a file_storage: clients are answered when it is on disk"),
         Key::object("batch", BATCH_KEYS, "joining of small requests"),
         Key::ignored("enable_batcher", "requests are always joined; use `batch` to say how"),
     ]
@@ -54,7 +54,19 @@ pub const RETRY_KEYS: &[Key] = &[
 
 /// What the tables cannot say about `sending_queue` and `retry_on_failure` of `section`.
 pub fn check_delivery(section: &Section, problems: &mut Problems) {
-    let batch = section.section("sending_queue").section("batch");
+    let queue = section.section("sending_queue");
+    if !queue.text("storage").is_empty() {
+        if !queue.bool("enabled") {
+            let text = "needs the queue; write enabled: true, or leave storage out";
+            queue.error(problems, "storage", text);
+        }
+        if queue.bool("wait_for_result") {
+            let text = "clients are answered when storage has their data; write false, or leave \
+                        storage out";
+            queue.error(problems, "wait_for_result", text);
+        }
+    }
+    let batch = queue.section("batch");
     let (min, max) = (batch.count("min_size"), batch.count("max_size"));
     if max > 0 && min > max && batch.is_set("min_size") {
         let text = format!("min_size {min} is above max_size {max}; write at most {max}");

@@ -10,11 +10,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 
+pub mod file_storage;
 mod health_check;
 mod status;
 
 /// All extensions, in reading order.
-pub const LIST: &[Kind] = &[health_check::KIND, status::KIND];
+pub const LIST: &[Kind] = &[health_check::KIND, status::KIND, file_storage::KIND];
 
 /// A type of extension: its entry in the catalogue, and how to start one.
 pub struct Kind {

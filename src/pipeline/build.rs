@@ -1,11 +1,14 @@
 //! Builds the graph of a document, runs it, and takes it down in order.
 
+use super::book::Book;
 use super::catalog::kind_of;
 use super::chain::Chain;
 use super::entry::{Entry, Fork, Next};
 use super::exits::{Exit, Exits, Junction};
-use super::shards::{self, Shards};
+use super::keeper::{Hands, Keeper, Of};
+use super::shards::{self, Shards, spawn};
 use super::stages::{Stage, Stages};
+use super::storage::Storages;
 use crate::account::Account;
 use crate::batch::Signal;
 use crate::config::{Configured, Document, Pipeline, document::ComponentId};
@@ -28,6 +31,9 @@ pub struct Graph {
     /// Each stands behind those that it feeds.
     pipelines: Vec<Running>,
     deliveries: Vec<Arc<Delivery>>,
+    /// Each with the task that ends last.
+    keepers: Vec<(Arc<Keeper>, JoinHandle<()>)>,
+    storages: Storages,
     stop_waiting: CancellationToken,
     /// What the graph holds.
     account: Account,
@@ -43,7 +49,7 @@ struct Running {
     /// Pipelines between it and the exporters, itself included.
     height: usize,
     entry: Arc<Entry>,
-    /// One for each shard, if any processor holds state.
+    /// Those of its journal, and one for each shard, if any processor holds state.
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -62,6 +68,8 @@ impl Graph {
             stop_receiving: CancellationToken::new(),
             pipelines: vec![],
             deliveries: vec![],
+            keepers: vec![],
+            storages: Storages::default(),
             stop_waiting: CancellationToken::new(),
             account: Account::default(),
             memory: machine::memory().unwrap_or(limits::MEMORY_UNKNOWN),
@@ -69,7 +77,7 @@ impl Graph {
         };
         watch_memory(registry, graph.account.clone());
         let deliveries = graph.start_exporters(document, registry, &mut errors);
-        graph.start_pipelines(document, &deliveries, registry);
+        graph.start_pipelines(document, &deliveries, registry, &mut errors);
         if !errors.is_empty() {
             // Receivers are started to hear what is wrong with them too, and end at once.
             graph.stop_receiving.cancel();
@@ -89,7 +97,9 @@ impl Graph {
 
     /// Whether a task of a pipeline has ended, which before draining means that it panicked.
     pub fn has_failed(&self) -> bool {
-        self.pipelines.iter().flat_map(|stage| &stage.tasks).any(JoinHandle::is_finished)
+        let tasks = self.pipelines.iter().flat_map(|stage| &stage.tasks);
+        let of_journals = self.keepers.iter().map(|(_, task)| task);
+        tasks.chain(of_journals).any(JoinHandle::is_finished)
     }
 
     /// Takes everything down in the order of flow: no new requests, then what is held, pipelines
@@ -128,6 +138,11 @@ impl Graph {
             draining.spawn(async move { delivery.drain().await });
         }
         draining.join_all().await;
+        for (keeper, task) in self.keepers {
+            keeper.finish();
+            let _ = task.await;
+        }
+        self.pipelines.iter().for_each(|stage| stage.entry.book.close());
     }
 
     fn start_exporters(
@@ -142,9 +157,12 @@ impl Graph {
             let Some(kind) = kind else { continue };
             let id = configured.id.as_str();
             let setup = exporters::Setup { id, registry };
-            match (kind.build)(&configured.section, &setup) {
-                Ok(exporter) => {
+            let letters = self.storages.dead_letters(document, configured);
+            let built = (kind.build)(&configured.section, &setup);
+            match letters.and_then(|letters| Ok((letters, built?))) {
+                Ok((dead_letters, exporter)) => {
                     let settings = Settings::of(&configured.section);
+                    let settings = Settings { dead_letters, ..settings };
                     let stop = self.stop_waiting.clone();
                     let delivery = Delivery::start(id, exporter, settings, registry, stop);
                     let delivery = Arc::new(delivery);
@@ -164,6 +182,7 @@ impl Graph {
         document: &Document,
         deliveries: &[(ComponentId, Arc<Delivery>)],
         registry: &Registry,
+        errors: &mut Vec<String>,
     ) {
         let mut junctions = vec![];
         let mut waiting: Vec<&Pipeline> = document.pipelines.iter().collect();
@@ -182,9 +201,14 @@ impl Graph {
                         junction.map(Exit::Junction)
                     })
                 });
-                let exits = Exits(exits.collect());
-                let (entry, tasks) = self.start_pipeline(document, pipeline, exits, registry);
-                self.pipelines.push(Running { id: pipeline.id.clone(), height, entry, tasks });
+                let exits = exits.collect();
+                match self.start_pipeline(document, pipeline, exits, registry) {
+                    Ok((entry, tasks)) => {
+                        let id = pipeline.id.clone();
+                        self.pipelines.push(Running { id, height, entry, tasks });
+                    }
+                    Err(e) => errors.push(format!("service::pipelines::{}: {e}", pipeline.id)),
+                }
                 false
             });
             if waiting.len() == left {
@@ -233,25 +257,36 @@ impl Graph {
         Some(junction)
     }
 
-    /// The pipeline's entry, and its tasks if any processor holds state.
+    /// The pipeline's entry, and its tasks.
     fn start_pipeline(
-        &self,
+        &mut self,
         document: &Document,
         pipeline: &Pipeline,
-        exits: Exits,
+        exits: Vec<Exit>,
         registry: &Registry,
-    ) -> (Arc<Entry>, Vec<JoinHandle<()>>) {
-        let Some(signal) = signal(pipeline) else {
-            let (doors, leading, next) = (vec![], vec![], Next::Exits(exits));
-            return (Arc::new(Entry { doors, leading, limit: None, next }), vec![]);
-        };
+    ) -> Result<(Arc<Entry>, Vec<JoinHandle<()>>), String> {
+        let exporters: Vec<&str> = pipeline.exporters.iter().map(ComponentId::as_str).collect();
+        let signal = signal(pipeline).ok_or("it has no signal")?;
+        let book = Book::new(pipeline.id.as_str(), &exporters, registry);
         let shards = self.stages(document, pipeline, signal, registry);
+        let kept = self.open_journal(document, pipeline, &exporters, &book, registry)?;
+        if kept.is_some()
+            && let Some(late) = shards.first().and_then(Stages::takes_out_late)
+        {
+            return Err(format!(
+                "{late} stands behind a processor that holds state, so what it takes out would \
+                 rest in the journal; list it before"
+            ));
+        }
         let limit = shards.first().and_then(Stages::limit);
         let doors = shards.first().map(Stages::doors).unwrap_or_default();
-        let (leading, chains): (Vec<_>, Vec<_>) = shards.into_iter().map(Stages::arrange).unzip();
+        let journal = kept.as_ref().map(|(keeper, _)| keeper.number());
+        let arrange = |stages: Stages| stages.arrange(journal.is_some(), &book);
+        let (leading, chains): (Vec<_>, Vec<_>) = shards.into_iter().map(arrange).unzip();
         // Those that lead hold no state and are the same in all shards.
         let leading = leading.into_iter().next().unwrap_or_default();
-        let (next, tasks) = match chains.iter().all(Chain::is_empty) {
+        let exits = Exits { exits, book: book.clone(), journal };
+        let (mut next, mut tasks) = match chains.iter().all(Chain::is_empty) {
             true => (Next::Exits(exits), vec![]),
             false => {
                 let name = "spanloom_pipeline_unparted_requests";
@@ -261,7 +296,30 @@ impl Graph {
                 (Next::Shards(shards), tasks)
             }
         };
-        (Arc::new(Entry { doors, leading, limit, next }), tasks)
+        if let Some((keeper, hands)) = kept {
+            let (log, reader) = hands.split();
+            tasks.push(spawn(keeper.clone().write(log)));
+            tasks.push(spawn(keeper.clone().feed(reader, next)));
+            self.keepers.push((keeper.clone(), spawn(keeper.clone().tidy_up())));
+            next = Next::Journal(keeper);
+        }
+        Ok((Arc::new(Entry { doors, leading, limit, next, book }), tasks))
+    }
+
+    /// The journal of `pipeline`, if one of its exporters has storage.
+    fn open_journal(
+        &self,
+        document: &Document,
+        pipeline: &Pipeline,
+        exporters: &[&str],
+        book: &Arc<Book>,
+        registry: &Registry,
+    ) -> Result<Option<(Arc<Keeper>, Hands)>, String> {
+        let Some(settings) = self.storages.journal(document, pipeline)? else { return Ok(None) };
+        let of = Of { number: self.keepers.len(), pipeline: pipeline.id.as_str(), exporters };
+        let folder = settings.folder("journal", of.pipeline);
+        let (limit, patience) = (settings.limit, settings.patience);
+        Keeper::open(of, &folder, limit, patience, book.clone(), registry).map(Some)
     }
 
     /// The processors of `pipeline`, for each of its shards.
@@ -304,7 +362,7 @@ impl Graph {
             }
             for (stages, processor) in all.iter_mut().zip(built) {
                 let (incoming, outgoing) = (incoming.clone(), outgoing.clone());
-                stages.push(Stage { name, incoming, outgoing, processor });
+                stages.push(Stage { id: id.to_owned(), name, incoming, outgoing, processor });
             }
             if !HOLDING.contains(&name) {
                 before = before + id + "\n";

@@ -1,5 +1,6 @@
 //! The part of a pipeline that holds state: processors in a row, owned by one task.
 
+use super::book::Book;
 use super::exits::Exits;
 use crate::batch::Batch;
 use crate::clock;
@@ -13,18 +14,25 @@ use tokio::sync::mpsc;
 
 /// One processor and what goes through it.
 pub struct Link<P: ?Sized> {
+    /// The ids of its processors.
+    pub id: String,
     pub incoming: Counter,
     pub outgoing: Counter,
     pub processor: Box<P>,
 }
 
 /// The processors from the first stateful one on.
-#[derive(Default)]
 pub struct Chain {
     links: Vec<Link<dyn Stateful>>,
+    /// Who hears of what is dropped.
+    book: Arc<Book>,
 }
 
 impl Chain {
+    pub fn new(book: Arc<Book>) -> Chain {
+        Chain { links: vec![], book }
+    }
+
     pub fn push(&mut self, link: Link<dyn Stateful>) {
         self.links.push(link);
     }
@@ -38,25 +46,37 @@ impl Chain {
         self.links.len()
     }
 
-    /// Runs `batch` through all of them; `done` gets what leaves the last.
-    pub fn feed(&mut self, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
-        self.process(0, batch, now, done);
-    }
-
-    /// The same from the processor at `first` on.
-    fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
+    /// Runs `batch` through the processors from the one at `first` on; `done` gets what leaves
+    /// the last.
+    pub fn process(&mut self, first: usize, batch: Batch, now: Moment, done: &mut Vec<Batch>) {
         let Some(link) = self.links.get_mut(first) else {
             done.push(batch);
             return;
         };
         let mut out = Out::default();
-        link.incoming.add(batch.items());
+        let items = batch.items();
+        link.incoming.add(items);
+        let before = items + link.processor.held();
         link.processor.process(batch, now, &mut out);
-        self.pass_on(first, out, now, done);
+        self.pass_on(first, before, out, now, done);
     }
 
-    fn pass_on(&mut self, from: usize, mut out: Out, now: Moment, done: &mut Vec<Batch>) {
-        for batch in out.take() {
+    /// Hands on what came `out` of a processor that had `before` items to hand on or hold.
+    fn pass_on(
+        &mut self,
+        from: usize,
+        before: usize,
+        mut out: Out,
+        now: Moment,
+        done: &mut Vec<Batch>,
+    ) {
+        let batches = out.take();
+        if let Some(link) = self.links.get(from) {
+            let left: usize = batches.iter().map(Batch::items).sum();
+            let gone = before.saturating_sub(left + link.processor.held());
+            self.book.dropped(&link.id, gone);
+        }
+        for batch in batches {
             if let Some(link) = self.links.get(from) {
                 link.outgoing.add(batch.items());
             }
@@ -64,30 +84,30 @@ impl Chain {
         }
     }
 
-    /// When one of them wants to be called next.
-    pub fn wake_at(&self) -> Option<Moment> {
+    fn wake_at(&self) -> Option<Moment> {
         self.links.iter().filter_map(|link| link.processor.wake_at()).min()
     }
 
-    /// Calls those that want to be called by now.
-    pub fn wake(&mut self, now: Moment, done: &mut Vec<Batch>) {
+    fn wake(&mut self, now: Moment, done: &mut Vec<Batch>) {
         for k in 0..self.links.len() {
             let Some(link) = self.links.get_mut(k) else { return };
             if link.processor.wake_at().is_some_and(|at| at <= now) {
                 let mut out = Out::default();
+                let before = link.processor.held();
                 link.processor.wake(now, &mut out);
-                self.pass_on(k, out, now, done);
+                self.pass_on(k, before, out, now, done);
             }
         }
     }
 
-    /// Takes out what they hold, in order, so that what one hands over passes those behind it.
+    /// In order, so that what one hands over still passes those behind it.
     pub fn finish(&mut self, now: Moment, done: &mut Vec<Batch>) {
         for k in 0..self.links.len() {
             let Some(link) = self.links.get_mut(k) else { return };
             let mut out = Out::default();
+            let before = link.processor.held();
             link.processor.finish(now, &mut out);
-            self.pass_on(k, out, now, done);
+            self.pass_on(k, before, out, now, done);
         }
     }
 
@@ -102,7 +122,7 @@ impl Chain {
             }
             let now = clock::now();
             for batch in arrived.drain(..) {
-                self.feed(batch, now, &mut done);
+                self.process(0, batch, now, &mut done);
             }
             self.wake(now, &mut done);
             for batch in done.drain(..) {
@@ -184,11 +204,12 @@ mod tests {
         let registry = Registry::default();
         let counter = |name: &str| registry.counter(name, "items", &[]);
         let link = |name: &str, processor: Box<dyn Stateful>| Link {
+            id: name.to_owned(),
             incoming: counter(&format!("{name}_in")),
             outgoing: counter(&format!("{name}_out")),
             processor,
         };
-        let mut chain = Chain::default();
+        let mut chain = Chain::new(Book::new("traces", &[], &registry));
         chain.push(link("holder", Box::<Holder>::default()));
         chain.push(link("follower", Box::new(Follower(Arc::new(Pass)))));
         (chain, counter("follower_out"))

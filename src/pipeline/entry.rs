@@ -1,6 +1,8 @@
 //! The beginning of a pipeline: leading stateless processors, on the caller's own task.
 
+use super::book::Book;
 use super::exits::Exits;
+use super::keeper::Keeper;
 use super::shards::Shards;
 use crate::account::Limit;
 use crate::batch::Batch;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 /// A leading processor and what goes through it.
 pub struct Leading {
+    pub id: String,
     pub incoming: Counter,
     pub outgoing: Counter,
     pub processor: Arc<dyn Stateless>,
@@ -27,6 +30,7 @@ pub struct Entry {
     /// The strictest limit on memory among the processors.
     pub limit: Option<Limit>,
     pub next: Next,
+    pub book: Arc<Book>,
 }
 
 /// What comes behind the leading processors.
@@ -35,13 +39,28 @@ pub enum Next {
     Exits(Exits),
     /// The tasks that own the rest.
     Shards(Shards),
+    /// The journal, which hands on to one of the others.
+    Journal(Arc<Keeper>),
+}
+
+impl Next {
+    /// `book` hears of what is turned away.
+    pub async fn hand_on(&self, batch: Batch, book: &Book) {
+        match self {
+            Next::Exits(exits) => exits.offer(batch).await,
+            Next::Journal(keeper) => keeper.take(batch).await,
+            Next::Shards(shards) => shards.hand_on(batch, book).await,
+        }
+    }
 }
 
 impl Entry {
     /// Takes no more batches; the tasks behind finish what they have.
     pub fn close(&self) {
-        if let Next::Shards(shards) = &self.next {
-            shards.close();
+        match &self.next {
+            Next::Shards(shards) => shards.close(),
+            Next::Journal(keeper) => keeper.close(),
+            Next::Exits(_) => {}
         }
     }
 
@@ -53,12 +72,16 @@ impl Entry {
         let now = clock::now();
         for link in &self.leading {
             let mut out = Out::default();
+            let mut incoming = 0;
             for batch in batches {
-                link.incoming.add(batch.items());
+                incoming += batch.items();
                 link.processor.process(batch, now, &mut out);
             }
             batches = out.take();
-            link.outgoing.add(batches.iter().map(Batch::items).sum());
+            let outgoing = batches.iter().map(Batch::items).sum();
+            link.incoming.add(incoming);
+            link.outgoing.add(outgoing);
+            self.book.dropped(&link.id, incoming.saturating_sub(outgoing));
         }
         batches
     }
@@ -76,20 +99,14 @@ impl Entry {
         }
         batches
     }
-
-    async fn hand_on(&self, batch: Batch) {
-        match &self.next {
-            Next::Exits(exits) => exits.offer(batch).await,
-            Next::Shards(shards) => shards.hand_on(batch).await,
-        }
-    }
 }
 
 impl Consumer for Entry {
     fn consume(&self, batch: Batch) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
+            self.book.accepted(batch.items());
             for batch in self.lead(batch) {
-                self.hand_on(batch).await;
+                self.next.hand_on(batch, &self.book).await;
             }
         })
     }

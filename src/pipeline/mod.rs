@@ -11,14 +11,16 @@
 //! Absent on purpose: locks around processors, a graph library for what is a list, and any
 //! knowledge of sockets.
 
+mod book;
 pub mod build;
 pub mod catalog;
 mod chain;
 mod entry;
 mod exits;
+mod keeper;
+mod notes;
 mod shards;
 mod stages;
+mod storage;
 
 pub use build::Graph;
-pub use chain::Chain;
-pub use stages::{Stage, Stages};

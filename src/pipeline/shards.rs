@@ -5,6 +5,7 @@
 //! over, which is a connection's task; one whose items are all of one shard goes as it is. Its
 //! parts share the receipts of the whole.
 
+use super::book::Book;
 use super::chain::Chain;
 use super::exits::Exits;
 use crate::batch::{Batch, Signal};
@@ -74,29 +75,36 @@ impl Shards {
         self.inputs.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Hands `batch` to those whose traces are in it.
-    pub async fn hand_on(&self, batch: Batch) {
+    /// Hands `batch` to those whose traces are in it; `book` hears of what is turned away.
+    pub async fn hand_on(&self, batch: Batch, book: &Book) {
         let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(inputs) = inputs else {
-            batch.settle(&Verdict::busy("the daemon is shutting down"));
-            return;
+            return turn_away(batch, book);
         };
         let parts = part(batch, self.trace_id, inputs.len());
         let parts = parts.unwrap_or_else(|whole| {
             self.unparted.add(1);
-            vec![(0, whole)]
+            vec![(0, *whole)]
         });
         for (n, part) in parts {
             let Some(input) = inputs.get(n) else { continue };
             if let Err(refused) = input.send(part).await {
-                refused.0.settle(&Verdict::busy("the pipeline has stopped"));
+                turn_away(refused.0, book);
             }
         }
     }
 }
 
+/// Ends what comes when the tasks have ended. What a journal has stays there.
+fn turn_away(batch: Batch, book: &Book) {
+    if !batch.receipts.in_journal() {
+        book.dropped("turned_away", batch.items());
+    }
+    batch.settle(&Verdict::busy("the daemon is shutting down"));
+}
+
 /// The parts of `batch` by shard, itself if there is one; an error if they would repeat too much.
-fn part(batch: Batch, trace_id: u32, shards: usize) -> Result<Vec<(usize, Batch)>, Batch> {
+fn part(batch: Batch, trace_id: u32, shards: usize) -> Result<Vec<(usize, Batch)>, Box<Batch>> {
     if shards < 2 {
         return Ok(vec![(0, batch)]);
     }
@@ -111,7 +119,7 @@ fn part(batch: Batch, trace_id: u32, shards: usize) -> Result<Vec<(usize, Batch)
         }
         shard
     });
-    let Some(parts) = parts else { return Err(batch) };
+    let Some(parts) = parts else { return Err(Box::new(batch)) };
     if let [(shard, _)] = parts.as_slice() {
         return Ok(vec![(*shard, batch)]);
     }
@@ -130,7 +138,7 @@ fn trace_id(signal: Signal) -> u32 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a pipeline owns its tasks and waits for them")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
 
@@ -164,9 +172,9 @@ mod tests {
                 let (name, processor) = (kind.component.name, (kind.build)(&section, &setup));
                 let counter = |name: &str| registry.counter(name, "items", &[("processor", id)]);
                 let (incoming, outgoing) = (counter("in"), counter("out"));
-                stages.push(Stage { name, incoming, outgoing, processor });
+                stages.push(Stage { id: (*id).to_owned(), name, incoming, outgoing, processor });
             }
-            stages.arrange().1
+            stages.arrange(false, &Book::new("traces", &[], &registry)).1
         };
         (0..shards).map(chain).collect()
     }
@@ -186,7 +194,7 @@ mod tests {
         for lines in requests {
             let parts = part(batch(lines, now), span::TRACE_ID, shards);
             for (n, part) in parts.ok().expect("it is parted") {
-                chains[n].feed(part, now, &mut done);
+                chains[n].process(0, part, now, &mut done);
             }
             now = now.plus(Duration::from_millis(10));
         }

@@ -3,10 +3,11 @@
 //!
 //! Inspectors in a row become one processor. A second one of the same type begins a new row: it
 //! must see what the first has added, and so must a stateless one (`sensitive`). One that holds
-//! items ends its row. A stateless processor leads, unless it can inspect and stands directly before
-//! inspectors that hold state; then it joins them, for one walk on one task is cheaper than two on
-//! two.
+//! items ends its row. A stateless processor leads, unless it can inspect and stands directly
+//! before inspectors that hold state; then it joins them, for one walk on one task is cheaper than
+//! two on two. Before a journal it leads in any case: what it takes out must not rest on disk.
 
+use super::book::Book;
 use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;
 use crate::account::Limit;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 /// One processor, built, and what goes through it.
 pub struct Stage {
+    pub id: String,
     /// The name of its type.
     pub name: &'static str,
     pub incoming: Counter,
@@ -42,6 +44,12 @@ impl Stages {
         limits.reduce(Limit::stricter)
     }
 
+    /// The first that takes out what is sensitive and stands behind one that holds state.
+    pub fn takes_out_late(&self) -> Option<&str> {
+        let late = self.0.iter().skip_while(|stage| is_stateless(stage));
+        late.filter(|stage| stage.name == "sensitive").map(|stage| stage.id.as_str()).next()
+    }
+
     /// What their inspectors want to run before all others.
     pub fn doors(&self) -> Vec<Arc<dyn Stateless>> {
         let doors = self.0.iter().filter_map(|stage| match &stage.processor {
@@ -52,9 +60,9 @@ impl Stages {
     }
 
     /// What leads, and what runs behind it on the pipeline's own task.
-    pub fn arrange(self) -> (Vec<Leading>, Chain) {
-        let (mut leading, mut chain) = (vec![], Chain::default());
-        for row in rows(self.0) {
+    pub fn arrange(self, journal: bool, book: &Arc<Book>) -> (Vec<Leading>, Chain) {
+        let (mut leading, mut chain) = (vec![], Chain::new(book.clone()));
+        for row in rows(self.0, journal) {
             let stateless = row.iter().all(|stage| matches!(stage.processor, Built::Stateless(_)));
             if stateless && chain.is_empty() {
                 leading.extend(row.into_iter().filter_map(lead));
@@ -66,22 +74,30 @@ impl Stages {
     }
 }
 
-/// Rows of inspectors of different types, and all others alone.
-fn rows(stages: Vec<Stage>) -> Vec<Vec<Stage>> {
+/// Rows of inspectors of different types, and all others alone; with a `journal`, those too that
+/// it stands behind.
+fn rows(stages: Vec<Stage>, journal: bool) -> Vec<Vec<Stage>> {
     let mut rows: Vec<Vec<Stage>> = vec![];
+    let mut leads = journal;
     for stage in stages {
+        let led = leads;
+        leads &= is_stateless(&stage);
         match rows.last_mut() {
-            Some(row) if row.iter().all(|before| joins(before, &stage)) => row.push(stage),
+            Some(row) if !led && row.iter().all(|before| joins(before, &stage)) => row.push(stage),
             _ => rows.push(vec![stage]),
         }
     }
     rows
 }
 
+fn is_stateless(stage: &Stage) -> bool {
+    matches!(stage.processor, Built::Stateless(_))
+}
+
 fn joins(before: &Stage, stage: &Stage) -> bool {
-    let is_stateless = matches!(stage.processor, Built::Stateless(_));
     let holds = matches!(&before.processor, Built::Inspector(inspector) if inspector.may_hold());
-    before.name != stage.name && !is_stateless && !holds && inspects(before) && inspects(stage)
+    let inspect = inspects(before) && inspects(stage);
+    before.name != stage.name && !is_stateless(stage) && !holds && inspect
 }
 
 fn inspects(stage: &Stage) -> bool {
@@ -93,9 +109,9 @@ fn inspects(stage: &Stage) -> bool {
 }
 
 fn lead(stage: Stage) -> Option<Leading> {
-    let Stage { incoming, outgoing, processor, .. } = stage;
+    let Stage { id, incoming, outgoing, processor, .. } = stage;
     match processor {
-        Built::Stateless(processor) => Some(Leading { incoming, outgoing, processor }),
+        Built::Stateless(processor) => Some(Leading { id, incoming, outgoing, processor }),
         Built::Stateful(_) | Built::Inspector(_) => None,
     }
 }
@@ -104,6 +120,8 @@ fn lead(stage: Stage) -> Option<Leading> {
 fn link(row: Vec<Stage>) -> Option<Link<dyn Stateful>> {
     let (first, last) = (row.first()?, row.last()?);
     let (incoming, outgoing) = (first.incoming.clone(), last.outgoing.clone());
+    let ids: Vec<&str> = row.iter().map(|stage| stage.id.as_str()).collect();
+    let id = ids.join("+");
     let pairs = row.iter().zip(row.iter().skip(1));
     let between = pairs.map(|(stage, next)| (stage.outgoing.clone(), next.incoming.clone()));
     let between = between.collect();
@@ -111,17 +129,17 @@ fn link(row: Vec<Stage>) -> Option<Link<dyn Stateful>> {
     for stage in row {
         match stage.processor {
             Built::Inspector(inspector) => inspectors.push(inspector),
-            Built::Stateful(processor) => return Some(Link { incoming, outgoing, processor }),
+            Built::Stateful(processor) => return Some(Link { id, incoming, outgoing, processor }),
             Built::Stateless(processor) => match processor.inspector() {
                 Some(inspector) => inspectors.push(inspector),
                 None => {
                     let processor = Box::new(Follower(processor));
-                    return Some(Link { incoming, outgoing, processor });
+                    return Some(Link { id, incoming, outgoing, processor });
                 }
             },
         }
     }
-    Some(Link { incoming, outgoing, processor: Box::new(Row::new(inspectors, between)) })
+    Some(Link { id, incoming, outgoing, processor: Box::new(Row::new(inspectors, between)) })
 }
 
 #[cfg(test)]
@@ -133,7 +151,7 @@ mod tests {
     use crate::telemetry::Registry;
 
     /// How many of these processors lead, and how many links of the chain the others make.
-    fn arranged(names: &[&str]) -> (usize, usize) {
+    fn arranged(names: &[&str], journal: bool) -> (usize, usize) {
         let registry = Registry::default();
         let mut stages = Stages::default();
         for id in names {
@@ -143,9 +161,9 @@ mod tests {
             let (name, processor) = (kind.component.name, (kind.build)(&section, &setup));
             let counter = |name: &str| registry.counter(name, "items", &[("processor", id)]);
             let (incoming, outgoing) = (counter("in"), counter("out"));
-            stages.push(Stage { name, incoming, outgoing, processor });
+            stages.push(Stage { id: (*id).to_owned(), name, incoming, outgoing, processor });
         }
-        let (leading, chain) = stages.arrange();
+        let (leading, chain) = stages.arrange(journal, &Book::new("traces", &[], &registry));
         (leading.len(), chain.len())
     }
 
@@ -165,7 +183,20 @@ mod tests {
             (&["baggage", "sensitive", "orphans"], (0, 2)),
         ];
         for (names, expected) in cases {
-            assert_eq!(arranged(names), *expected, "{names:?}");
+            assert_eq!(arranged(names, false), *expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_takes_out_leads_before_a_journal() {
+        let cases: &[(&[&str], (usize, usize))] = &[
+            (&["sensitive", "baggage", "orphans"], (1, 1)),
+            (&["filter", "sensitive", "trace_window", "baggage", "orphans"], (2, 2)),
+            (&["baggage", "orphans"], (0, 1)),
+            (&["sensitive"], (1, 0)),
+        ];
+        for (names, expected) in cases {
+            assert_eq!(arranged(names, true), *expected, "{names:?}");
         }
     }
 }

@@ -32,11 +32,9 @@ pub trait Inspector: Send {
         false
     }
 
-    /// Whether it leaves `attribute`, which has none of the keys, as it is, in whatever item it
-    /// stands, and if it is a number, whatever the number. One that it does not let pass stands in
-    /// [`Item::rest`].
-    fn passes(&self, _attribute: &Field<'_>) -> bool {
-        true
+    /// What it says of attributes that have none of the keys; `None` if it looks at none of them.
+    fn others(&self) -> Option<&dyn Others> {
+        None
     }
 
     /// What is to run at the beginning of its pipeline, where the metadata of requests is known.
@@ -92,6 +90,14 @@ pub trait Inspector: Send {
     fn wake(&mut self, _now: Moment, _out: &mut Out) {}
 
     fn finish(&mut self, _now: Moment, _out: &mut Out) {}
+}
+
+/// Tells attributes that may be passed over from those to look at.
+pub trait Others {
+    /// Whether `attribute`, which has none of the keys, is left as it is, in whatever item it
+    /// stands, and if it is a number, whatever the number. One that does not pass stands in
+    /// [`Item::rest`].
+    fn pass(&self, attribute: &Field<'_>) -> bool;
 }
 
 /// A span or a log record, its fields sorted by what they are for.
@@ -273,11 +279,7 @@ impl<'a> Item<'a> {
         let from = (part.at() + part.head()).wrapping_sub(self.message.start);
         let bytes = self.message.bytes.get(from..part.end().wrapping_sub(self.message.start));
         let bytes = bytes.unwrap_or_default();
-        match part.kind & KEY_ONLY {
-            0 if part.head() > 0 => bytes,
-            0 => &[],
-            _ => only_key(bytes),
-        }
+        if part.is_whole() { bytes } else { part.of_payload(bytes) }
     }
 
     /// A part that is not length-delimited.
@@ -342,6 +344,18 @@ impl Part {
     #[inline]
     fn end(self) -> usize {
         (self.range >> 32) as usize
+    }
+
+    /// Whether it is length-delimited and all of it is shown.
+    #[inline]
+    fn is_whole(self) -> bool {
+        self.kind & KEY_ONLY == 0 && self.head() > 0
+    }
+
+    /// What is shown of the payload of a part that is not whole.
+    #[inline(never)]
+    fn of_payload(self, bytes: &[u8]) -> &[u8] {
+        if self.head() > 0 { only_key(bytes) } else { &[] }
     }
 
     /// The part that is `field`, of a number that OTLP knows.
@@ -414,7 +428,7 @@ impl<'i> Inspection<'i> {
                 let each = self.inspectors.iter_mut();
                 each.for_each(|inspector| inspector.scope(scope_group, signal, edits));
                 let Some(shape) = shape else { continue };
-                self.sieve.all = self.inspectors.iter().any(|inspector| inspector.all());
+                self.sieve.ask(&self.inspectors);
                 for field in scope_group.item_fields() {
                     item.read(scope_group.0, field, shape, &mut self.sieve, &self.inspectors);
                     for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {

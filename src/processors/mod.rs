@@ -105,6 +105,11 @@ pub trait Stateful: Send {
     /// Called at or after [`Stateful::wake_at`].
     fn wake(&mut self, _now: Moment, _out: &mut Out) {}
 
+    /// Items that are held. What came in and neither left nor is held was dropped.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// Hands on everything that is held: the pipeline is about to end.
     fn finish(&mut self, _now: Moment, _out: &mut Out) {}
 }

@@ -7,60 +7,62 @@
 const SETS: usize = 128;
 
 /// Bytes of an entry, at most and at least.
-const LONGEST: usize = 61;
+const LONGEST: usize = 62;
 const SHORTEST: usize = 8;
 
-/// Others in its place that an entry outlives since it last came.
+/// Others in its place that an entry outlives since it last came; all bits up to its highest.
 const WORTH: u8 = 3;
 
-/// The table: what was found of each entry.
-pub struct Repeats<T>(Box<[[Slot<T>; 2]; SETS]>);
+/// The table.
+pub struct Repeats(Box<[[Slot; 2]; SETS]>);
 
-/// An entry; none with a length of 0.
+/// An entry; none with a length of 0. As long as a line of memory.
 #[derive(Clone, Copy)]
-struct Slot<T> {
+struct Slot {
     bytes: [u8; LONGEST],
     length: u8,
+    /// What the entry is still worth, and a bit for its mark.
     worth: u8,
-    found: T,
 }
 
-impl<T: Copy + Default> Default for Repeats<T> {
-    fn default() -> Repeats<T> {
-        let slot = Slot { bytes: [0; LONGEST], length: 0, worth: 0, found: T::default() };
-        Repeats(Box::new([[slot; 2]; SETS]))
+/// The bit of [`Slot::worth`] for the mark.
+const MARK: u8 = 1 << 7;
+
+impl Default for Repeats {
+    fn default() -> Repeats {
+        Repeats(Box::new([[Slot { bytes: [0; LONGEST], length: 0, worth: 0 }; 2]; SETS]))
     }
 }
 
-impl<T: Copy> Repeats<T> {
-    /// What was found of `bytes`, if they are an entry.
-    #[inline]
-    pub fn get(&mut self, bytes: &[u8]) -> Option<T> {
-        let set = place(bytes).and_then(|place| self.0.get_mut(place))?;
-        let is_it = |slot: &&mut Slot<T>| slot.bytes.get(..slot.length.into()) == Some(bytes);
-        let slot = set.iter_mut().find(is_it)?;
-        slot.worth = WORTH;
-        Some(slot.found)
-    }
-
-    /// Makes `bytes` an entry if what stands in their place has been passed over often enough.
-    pub fn offer(&mut self, bytes: &[u8], found: T) {
-        let Some([a, b]) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
-        let slot = if b.worth < a.worth { b } else { a };
-        if slot.worth > 0 {
-            slot.worth -= 1;
-        } else if let Some(to) = slot.bytes.get_mut(..bytes.len()) {
-            to.copy_from_slice(bytes);
-            (slot.length, slot.worth, slot.found) = (bytes.len() as u8, WORTH, found);
-        }
-    }
-}
-
-impl Repeats<()> {
+impl Repeats {
     /// Whether `bytes` are an entry.
     #[inline]
     pub fn has(&mut self, bytes: &[u8]) -> bool {
-        self.get(bytes).is_some()
+        self.mark(bytes).is_some()
+    }
+
+    /// The mark of the entry that `bytes` are.
+    #[inline]
+    pub fn mark(&mut self, bytes: &[u8]) -> Option<bool> {
+        let set = place(bytes).and_then(|place| self.0.get_mut(place))?;
+        let is_it = |slot: &&mut Slot| slot.bytes.get(..slot.length.into()) == Some(bytes);
+        let slot = set.iter_mut().find(is_it)?;
+        slot.worth |= WORTH;
+        Some(slot.worth & MARK != 0)
+    }
+
+    /// Makes `bytes` an entry with this mark if what stands in their place has been passed over
+    /// often enough.
+    pub fn offer(&mut self, bytes: &[u8], mark: bool) {
+        let Some([a, b]) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
+        let slot = if b.worth & WORTH < a.worth & WORTH { b } else { a };
+        if slot.worth & WORTH > 0 {
+            slot.worth -= 1;
+        } else if let Some(to) = slot.bytes.get_mut(..bytes.len()) {
+            to.copy_from_slice(bytes);
+            slot.length = bytes.len() as u8;
+            slot.worth = WORTH | if mark { MARK } else { 0 };
+        }
     }
 }
 
@@ -83,30 +85,30 @@ mod tests {
 
     #[test]
     fn only_what_was_offered_whole_is_an_entry() {
-        let mut repeats = Repeats::<()>::default();
+        let mut repeats = Repeats::default();
         let long = [b'x'; LONGEST + 1];
         for bytes in [&b"gpt-4o-2024-08-06"[..], &long[..LONGEST], b"12345678"] {
             assert!(!repeats.has(bytes));
-            repeats.offer(bytes, ());
-            assert!(repeats.has(bytes));
+            repeats.offer(bytes, bytes.len() > 8);
+            assert_eq!(repeats.mark(bytes), Some(bytes.len() > 8));
             assert!(!repeats.has(&bytes[1..]) && !repeats.has(&bytes[..bytes.len() - 1]));
         }
         for bytes in [&b""[..], b"1234567", &long] {
-            repeats.offer(bytes, ());
+            repeats.offer(bytes, true);
             assert!(!repeats.has(bytes), "it is too short or too long");
         }
     }
 
     #[test]
     fn what_comes_often_is_not_pushed_out_by_what_comes_once() {
-        let mut repeats = Repeats::<()>::default();
-        repeats.offer(b"api.openai.com", ());
+        let mut repeats = Repeats::default();
+        repeats.offer(b"api.openai.com", true);
         for n in 0..100 * SETS {
-            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), ());
+            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), true);
             assert!(n % SETS > 0 || repeats.has(b"api.openai.com"));
         }
         for n in 0..100 * SETS {
-            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), ());
+            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), true);
         }
         assert!(!repeats.has(b"api.openai.com"), "it comes no more");
     }

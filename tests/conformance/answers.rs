@@ -16,6 +16,9 @@ use super::support::Answer;
 use super::table::{Checked, Row, Why, apart, both, ensure, server};
 use super::wire::{self, EXPORT, JSON, PROTOBUF, Reply, Status, framed, one_span};
 
+/// Method, path, headers beside the type, body, status.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Vec<u8>, u16);
+
 const PATHS: [&str; 3] = ["/v1/traces", "/v1/logs", "/v1/metrics"];
 const METHODS: [&str; 3] = [
     EXPORT,
@@ -115,7 +118,7 @@ pub const ROWS: &[Row] = &[
     }),
     server("C41", "MUST", "the body of every 4xx and 5xx is a Status in the request's type", |b| {
         let wide = vec![0; (64 << 20) + 1];
-        let cases: [(&str, &str, &[(&str, &str)], Vec<u8>, u16); 6] = [
+        let cases: [Case<'_>; 6] = [
             ("POST", "/v1/traces", &[], b"garbage".to_vec(), 400),
             ("POST", "/v1/traces", &[("content-encoding", "gzip")], b"x".to_vec(), 400),
             ("POST", "/v1/nothing", &[], vec![], 404),

@@ -62,7 +62,7 @@ pub const ROWS: &[Row] = &[
     both("C40", "-", "details travel in grpc-status-details-bin, padded or not", |_| {
         let way = Way::start("otlp_grpc", AT_ONCE);
         let bytes = details(8, 1);
-        ensure(bytes.len() % 3 != 0, || "these bytes have no padding".to_owned())?;
+        ensure(!bytes.len().is_multiple_of(3), || "these bytes have no padding".to_owned())?;
         for encoded in [STANDARD.encode(&bytes), STANDARD_NO_PAD.encode(&bytes)] {
             let details = ("grpc-status-details-bin", encoded);
             same(way.told(Answer::Grpc(8, vec![details])), (200, 2))?;

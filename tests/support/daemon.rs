@@ -234,6 +234,11 @@ impl Daemon {
         assert!(sent.is_ok_and(|status| status.success()), "signal {name} is sent");
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

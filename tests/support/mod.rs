@@ -7,10 +7,12 @@
 
 pub mod agents;
 pub mod client;
+pub mod conservation;
 pub mod daemon;
 pub mod proxy;
 pub mod sink;
 pub mod spans;
+pub mod storage;
 pub mod tls;
 
 use std::time::{Duration, Instant};

@@ -25,6 +25,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("condition", 6),
     ("telemetry", 6),
     ("config", 6),
+    ("journal", 6),
     ("sockets", 7),
     ("status", 7),
     ("transport", 7),
@@ -44,6 +45,7 @@ pub const LAYERS: &[(&str, u8)] = &[
 /// What a room may not name although the layers would allow it.
 const ABSENT: &[(&str, &[&str])] = &[
     ("otlp", &["tokio::", "serde::", "hyper::", "tracing::", "prost::"]),
+    ("journal", &["tokio::", "crate::clock"]),
     ("processors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
     ("connectors", &["tokio::", "crate::clock", "crate::intake", "hyper::"]),
 ];

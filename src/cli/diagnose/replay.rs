@@ -1,4 +1,4 @@
-//! Spans through the `orphans` processor, as a pipeline of the daemon runs it, in their own time.
+//! Spans through the `orphans` processor that the daemon has, in their own time.
 //!
 //! Each trace goes in whole, as `trace_window` would hand it on, at the moment at which its first
 //! span started: callers start before those that they call, so they are known by then, which a
@@ -13,8 +13,8 @@ use crate::moment::Moment;
 use crate::otlp::fields::{request, resource_group, scope_group};
 use crate::otlp::view::Span;
 use crate::otlp::wire::{Message, begin_message, end_message};
-use crate::pipeline::{Chain, Stage, Stages};
-use crate::processors::{LIST, Setup};
+use crate::processors::inspect::Row;
+use crate::processors::{Built, LIST, Out, Setup, Stateful};
 use crate::telemetry::Registry;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -29,48 +29,46 @@ pub fn replay(batches: &[Batch]) -> Result<Vec<Batch>, String> {
     let traces = traces(batches);
     let start = traces.first().map_or(0, |trace| trace.start);
     let mut now = Moment { monotonic: Duration::ZERO, unix_nanos: start };
-    let (mut chain, mut done) = (chain()?, vec![]);
+    let (mut orphans, mut out) = (orphans()?, Out::default());
     for trace in &traces {
         let next = Moment {
             monotonic: Duration::from_nanos(trace.start.saturating_sub(start)),
             unix_nanos: trace.start,
         };
-        wake_until(&mut chain, next, &mut done);
+        wake_until(orphans.as_mut(), next, &mut out);
         now = next;
         let batch = Batch::parse(Signal::Traces, Bytes::from(trace.request()), now);
         let batch = batch.map_err(|error| format!("a trace is too large to be looked at: {error}"));
-        chain.feed(batch?, now, &mut done);
+        orphans.process(batch?, now, &mut out);
     }
     for _ in 0..CALLS_MAX {
-        let Some(at) = chain.wake_at() else { break };
+        let Some(at) = orphans.wake_at() else { break };
         now = now.max(at);
-        chain.wake(now, &mut done);
+        orphans.wake(now, &mut out);
     }
-    chain.finish(now, &mut done);
-    Ok(done)
+    orphans.finish(now, &mut out);
+    Ok(out.take())
 }
 
-fn wake_until(chain: &mut Chain, next: Moment, done: &mut Vec<Batch>) {
+fn wake_until(orphans: &mut dyn Stateful, next: Moment, out: &mut Out) {
     for _ in 0..CALLS_MAX {
-        let Some(at) = chain.wake_at().filter(|at| *at <= next) else { return };
-        chain.wake(at, done);
+        let Some(at) = orphans.wake_at().filter(|at| *at <= next) else { return };
+        orphans.wake(at, out);
     }
 }
 
-/// The processor with its defaults, laid out as in a pipeline.
-fn chain() -> Result<Chain, String> {
+/// The processor with its defaults.
+fn orphans() -> Result<Box<dyn Stateful>, String> {
     let kind = LIST.iter().find(|kind| kind.component.name == "orphans");
     let kind = kind.ok_or("there is no processor orphans")?;
     let section = Section::from_yaml(kind.component.keys, "{}");
     let section = section.map_err(|problems| problems.to_string())?;
     let registry = Registry::default();
-    let setup = Setup::new("orphans", "traces", Signal::Traces, &registry);
-    let (name, processor) = (kind.component.name, (kind.build)(&section, &setup));
-    let counter = |name: &str| registry.counter(name, "Spans.", &[]);
-    let (incoming, outgoing) = (counter("incoming"), counter("outgoing"));
-    let mut stages = Stages::default();
-    stages.push(Stage { name, incoming, outgoing, processor });
-    Ok(stages.arrange().1)
+    match (kind.build)(&section, &Setup::new("orphans", "traces", Signal::Traces, &registry)) {
+        Built::Inspector(orphans) => Ok(Box::new(Row::new(vec![orphans], vec![]))),
+        Built::Stateful(orphans) => Ok(orphans),
+        Built::Stateless(_) => Err("the processor orphans holds no state".to_owned()),
+    }
 }
 
 /// The spans of one trace.

@@ -275,6 +275,10 @@ impl Stateful for Batcher {
         self.send_all(now, out);
     }
 
+    fn held(&self) -> usize {
+        self.items
+    }
+
     fn finish(&mut self, now: Moment, out: &mut Out) {
         self.send_all(now, out);
     }

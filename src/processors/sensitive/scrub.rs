@@ -19,7 +19,7 @@ use crate::otlp::fields::{event, link, log_record, resource, scope, span, status
 use crate::otlp::view::{self, AnyValue, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message};
 use crate::otlp::write::put_int_attribute;
-use crate::processors::inspect::{Inspector, Item, Part};
+use crate::processors::inspect::{Inspector, Item, Others, Part};
 use crate::processors::names::Pattern;
 use crate::processors::repeats::Repeats;
 use smallvec::SmallVec;
@@ -35,9 +35,9 @@ pub struct Scrub {
     /// Whether the resource and the scope above are marked.
     marked: (bool, bool),
     /// Attributes that need no closer look.
-    passed: Repeats<()>,
+    passed: Repeats,
     /// Names that need none; apart, since a name may look like an attribute.
-    passed_texts: Repeats<()>,
+    passed_texts: Repeats,
     /// Where edits go that are not to be made.
     unmade: Edits,
 }
@@ -72,9 +72,9 @@ impl Scrub {
                     by.push(rule);
                 }
                 Some(Hit::Keep | Hit::EventName) if passes_value(rules, attribute) => {
-                    self.passed.offer(attribute, ());
+                    self.passed.offer(attribute, false);
                 }
-                None if passes(rules, attribute) => self.passed.offer(attribute, ()),
+                None if passes(rules, attribute) => self.passed.offer(attribute, false),
                 Some(Hit::Mark) if !is_true(span.field(*part)) => {}
                 _ => return false,
             }
@@ -88,7 +88,7 @@ impl Scrub {
                         if !passes_text(rules, text) {
                             return false;
                         }
-                        self.passed_texts.offer(text, ());
+                        self.passed_texts.offer(text, false);
                     }
                 }
                 span::EVENTS => match quick_event(rules, span.field(*part)) {
@@ -339,6 +339,12 @@ impl Scrub {
     }
 }
 
+impl Others for Scrub {
+    fn pass(&self, attribute: &Field<'_>) -> bool {
+        passes(&self.rules, attribute.bytes())
+    }
+}
+
 impl Inspector for Scrub {
     fn keys(&self) -> Vec<Pattern> {
         self.rules.attributes.patterns()
@@ -349,8 +355,8 @@ impl Inspector for Scrub {
         rules.is_thorough() || rules.dry_run || self.marked != (false, false)
     }
 
-    fn passes(&self, attribute: &Field<'_>) -> bool {
-        passes(&self.rules, attribute.bytes())
+    fn others(&self) -> Option<&dyn Others> {
+        Some(self)
     }
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {

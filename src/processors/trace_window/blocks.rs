@@ -6,6 +6,8 @@
 //! held; a sparse one's spans are copied out of it. So what is counted is what is taken.
 
 use super::runs::Run;
+use crate::receipt::Receipts;
+use crate::verdict::Verdict;
 use bytes::{Bytes, BytesMut};
 
 /// Bytes that a block takes besides its own: its slot, twice for growth, and its share of lists.
@@ -21,6 +23,8 @@ pub struct Block {
     pub whole: usize,
     /// The numbers of the traces of its runs; some may have left.
     pub traces: Vec<u32>,
+    /// What the journal claims, if there is one: each batch with a run of it gets a clone.
+    pub receipts: Receipts,
     segment: u32,
     runs: usize,
     /// Runs that are about to leave.
@@ -108,7 +112,8 @@ impl Blocks {
         let bytes = place.rest.split().freeze();
         place.blocks.push(number);
         place.live += 1;
-        let block = Block { bytes, whole, traces: vec![], segment, runs: 0, leaving: 0 };
+        let (traces, receipts) = (vec![], Receipts::none());
+        let block = Block { bytes, whole, traces, receipts, segment, runs: 0, leaving: 0 };
         self.bytes += BLOCK_BYTES;
         match self.slots.get_mut(number as usize) {
             Some(slot) => *slot = Some(block),
@@ -172,6 +177,13 @@ impl Blocks {
         self.slots.get(number as usize)?.as_ref()
     }
 
+    /// Lets `receipts` stand for what is held of a block.
+    pub fn claim(&mut self, number: u32, receipts: Receipts) {
+        if let Some(block) = self.get_mut(number) {
+            block.receipts = receipts;
+        }
+    }
+
     fn get_mut(&mut self, number: u32) -> Option<&mut Block> {
         self.slots.get_mut(number as usize)?.as_mut()
     }
@@ -218,8 +230,11 @@ impl Blocks {
         let (number, runs) = (block.segment, block.runs);
         let segment = self.segment_mut(number)?;
         segment.held -= run.len();
-        if runs == 0 {
-            self.remove(run.block);
+        if runs == 0
+            && let Some(block) = self.remove(run.block)
+        {
+            // Its share of the claim; those of the batches that it left in go on.
+            block.receipts.settle(&Verdict::Accepted);
         }
         let segment = self.segment(number)?;
         let sparse = segment.held < segment.capacity / 2 && self.open != Some(number);

@@ -15,7 +15,10 @@ use crate::otlp::fields::{log_record, resource_group, scope_group, span};
 use crate::otlp::wire::Message;
 use crate::processors::memory::trace_key;
 use crate::processors::{Out, Setup, Stateful};
+use crate::receipt::Receipts;
+use crate::verdict::Verdict;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// A run of a request.
@@ -141,6 +144,7 @@ impl Window {
             let parts = found.iter().map(|found| found.run.of(batch.bytes()));
             self.blocks.insert(parts, len, 0)
         };
+        self.blocks.claim(block, batch.receipts.clone());
         let (mut at, mut large) = (0, None);
         for Found { trace, run } in &mut found {
             let Some(trace) = *trace else { continue };
@@ -175,21 +179,38 @@ impl Window {
         let passing = || self.found.iter().filter(|found| found.trace.is_none());
         let runs = passing().map(|found| (found.run.group, found.run.of(batch.bytes())));
         let items = passing().map(|found| found.run.items as usize).sum();
-        self.pass(runs.collect(), items, now, out);
+        self.pass(runs.collect(), items, batch.receipts.clone(), now, out);
     }
 
     /// Passes these runs as one batch.
-    fn pass(&self, runs: Vec<(Group, &[u8])>, items: usize, now: Moment, out: &mut Out) {
+    fn pass(
+        &self,
+        runs: Vec<(Group, &[u8])>,
+        items: usize,
+        receipts: Receipts,
+        now: Moment,
+        out: &mut Out,
+    ) {
         if items > 0 {
             let bytes = runs::request(runs, &self.headers);
             self.meters.copied.add(bytes.len());
-            self.pass_request(bytes, items, now, out);
+            self.pass_request(bytes, items, receipts, now, out);
+        } else {
+            receipts.settle(&Verdict::Accepted);
         }
     }
 
-    fn pass_request(&self, bytes: Bytes, items: usize, now: Moment, out: &mut Out) {
+    fn pass_request(
+        &self,
+        bytes: Bytes,
+        items: usize,
+        receipts: Receipts,
+        now: Moment,
+        out: &mut Out,
+    ) {
         if let Some(blank) = &self.blank {
             let mut batch = blank.part(bytes, items);
+            batch.receipts.join(receipts);
             // It has waited here and not for room behind.
             batch.arrived = now;
             out.pass(batch);
@@ -255,6 +276,7 @@ impl Window {
         let leaving = std::mem::take(&mut self.leaving);
         self.leaving_bytes = 0;
         let (mut runs, mut items, mut size, mut whole) = (vec![], 0, 0, vec![]);
+        let mut claimed = Claimed::default();
         for gone in &leaving {
             let block = gone.block();
             let block = block.filter(|n| self.blocks.leaves_whole(*n, WHOLE_BYTES).is_some());
@@ -264,21 +286,23 @@ impl Window {
                     && !whole.contains(&number)
                     && let Some(block) = self.blocks.get(number)
                 {
-                    self.pass_request(block.bytes.clone(), block.whole, now, out);
+                    let (bytes, receipts) = (block.bytes.clone(), block.receipts.clone());
+                    self.pass_request(bytes, block.whole, receipts, now, out);
                     whole.push(number);
                 }
                 continue;
             }
             if size + gone.size > limits::WINDOW_PORTION {
-                self.pass(std::mem::take(&mut runs), items, now, out);
+                self.pass(std::mem::take(&mut runs), items, claimed.take(), now, out);
                 (items, size) = (0, 0);
             }
+            claimed.add(gone, &self.blocks);
             let bytes = |run: &Run| (run.group, self.blocks.bytes_of(run));
             runs.extend(gone.runs.iter().map(bytes));
             items += gone.items;
             size += gone.size;
         }
-        self.pass(runs, items, now, out);
+        self.pass(runs, items, claimed.take(), now, out);
         self.let_go(leaving);
     }
 
@@ -312,6 +336,7 @@ impl Window {
         let len = runs.iter().map(Run::len).sum();
         self.meters.copied.add(len);
         let block = self.blocks.insert(runs.iter().map(|run| run.of(&old.bytes)), len, 0);
+        self.blocks.claim(block, old.receipts);
         let mut at = 0;
         for trace in old.traces {
             for run in self.traces.runs_mut(trace).iter_mut().filter(|run| run.block == number) {
@@ -338,6 +363,31 @@ impl Window {
         self.meters.items.set(self.traces.items() as i64);
         self.meters.bytes.set(bytes as i64);
         self.meters.remembered.set(self.traces.left() as i64);
+    }
+}
+
+/// What the journal claims of the traces that leave in one batch, each request's once.
+#[derive(Default)]
+struct Claimed {
+    blocks: HashSet<u32>,
+    receipts: Receipts,
+}
+
+impl Claimed {
+    fn add(&mut self, gone: &Gone, blocks: &Blocks) {
+        for run in &gone.runs {
+            if let Some(block) = blocks.get(run.block)
+                && block.receipts.in_journal()
+                && self.blocks.insert(run.block)
+            {
+                self.receipts.join(block.receipts.clone());
+            }
+        }
+    }
+
+    fn take(&mut self) -> Receipts {
+        self.blocks.clear();
+        std::mem::take(&mut self.receipts)
     }
 }
 
@@ -372,10 +422,15 @@ impl Stateful for Window {
             out.pass(batch);
         } else {
             batch.receipts.take_custody();
-            self.blank.get_or_insert_with(|| batch.part(Bytes::new(), 0));
+            self.blank.get_or_insert_with(|| {
+                let mut blank = batch.part(Bytes::new(), 0);
+                blank.receipts = Receipts::custody();
+                blank
+            });
             self.pass_rest(&batch, now, out);
             self.hold(&batch, now, out);
-            drop(batch);
+            // The whole's own share; those of what passes and of what is held go on.
+            batch.settle(&Verdict::Accepted);
             self.relieve(0, now, out);
         }
         self.done();
@@ -400,6 +455,10 @@ impl Stateful for Window {
         self.expire(now);
         self.traces.shrink();
         self.show();
+    }
+
+    fn held(&self) -> usize {
+        self.traces.items()
     }
 
     fn finish(&mut self, now: Moment, out: &mut Out) {

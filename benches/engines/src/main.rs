@@ -1,0 +1,143 @@
+//! The journal's own segments beside fjall: appends with a sync for each group, and reading all of
+//! it back in order while it is removed. Each figure is the middle of three rounds, in turns.
+//!
+//! `spanloom-engines DIR [MIB]`: DIR decides which disk is measured.
+
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use spanloom::batch::Signal;
+use spanloom::journal::{self, Directory, Entry, Next, Opened, Settings};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What one round took.
+struct Round {
+    /// Of each group.
+    commits: Vec<Duration>,
+    entries: usize,
+    /// Entries a second that are read and removed.
+    drain: f64,
+}
+
+impl Round {
+    fn row(&self) -> [f64; 4] {
+        let mut commits = self.commits.clone();
+        commits.sort_unstable();
+        let total: Duration = commits.iter().sum();
+        let at = |percent: usize| commits[(commits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+        [self.entries as f64 / total.as_secs_f64(), at(50), at(99), self.drain]
+    }
+}
+
+fn own(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+    let open = || {
+        let directory = Directory::open(folder, Duration::ZERO).expect("a directory");
+        journal::open(Arc::new(directory), &["x"], Settings::new(64 << 30, 1)).expect("it opens")
+    };
+    let mut log = open().log;
+    let entry = Entry { signal: Signal::Traces, items: 1, bytes: content };
+    let entries = vec![entry; group];
+    let commits = (0..groups).map(|_| timed(|| drop(log.commit(&entries).expect("synced"))));
+    let commits = commits.collect();
+    log.close();
+    drop(log);
+    let Opened { mut reader, table, .. } = open();
+    let (start, mut read) = (Instant::now(), 0);
+    loop {
+        match reader.advance().expect("readable") {
+            Next::Entry(stored) => {
+                assert_eq!(stored.bytes.len(), content.len());
+                table.begin(stored.id);
+                table.release(stored.id, 0);
+                table.done(stored.id);
+                read += 1;
+                if read % group == 0 {
+                    table.flush().expect("released");
+                    table.clean().expect("removed");
+                }
+            }
+            Next::Damage(damage) => panic!("{damage:?}"),
+            Next::End => break,
+        }
+    }
+    assert_eq!(read, groups * group);
+    Round { commits, entries: read, drain: read as f64 / start.elapsed().as_secs_f64() }
+}
+
+fn fjall(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+    let open = || {
+        let database = Database::builder(folder).open().expect("it opens");
+        let space = database.keyspace("queue", KeyspaceCreateOptions::default).expect("a keyspace");
+        (database, space)
+    };
+    let (database, space) = open();
+    let mut key = 0u64;
+    let commits = (0..groups).map(|_| {
+        timed(|| {
+            let mut batch = database.batch();
+            for _ in 0..group {
+                batch.insert(&space, key.to_be_bytes(), content);
+                key += 1;
+            }
+            batch.commit().expect("committed");
+            database.persist(PersistMode::SyncData).expect("synced");
+        })
+    });
+    let commits = commits.collect();
+    drop((database, space));
+    let (_database, space) = open();
+    let (start, mut read, mut from) = (Instant::now(), 0, 0u64);
+    // With the place remembered: from the start each time, it walks over what was removed.
+    loop {
+        let found = space.range(from.to_be_bytes()..).take(group);
+        let found: Vec<_> = found.map(|guard| guard.into_inner().expect("readable")).collect();
+        let Some((last, _)) = found.last() else { break };
+        from = u64::from_be_bytes(last[..8].try_into().expect("a key")) + 1;
+        for (key, value) in &found {
+            assert_eq!(value.len(), content.len());
+            space.remove(key.clone()).expect("removed");
+            read += 1;
+        }
+    }
+    assert_eq!(read, groups * group);
+    Round { commits, entries: read, drain: read as f64 / start.elapsed().as_secs_f64() }
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+type Engine = fn(&Path, usize, usize, &[u8]) -> Round;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let parent = arguments.next().expect("a directory on the disk to measure");
+    let mib: usize = arguments.next().map_or(64, |n| n.parse().expect("a number of MiB"));
+    let engines: [(&str, Engine); 2] = [("own segments", own), ("fjall", fjall)];
+    println!("| engine | entry | group | appends/s | p50 ms | p99 ms | drain/s |");
+    println!("|---|---|---|---|---|---|---|");
+    for (size, group) in [(4 << 10, 1), (4 << 10, 32), (64 << 10, 1), (64 << 10, 32)] {
+        // Telemetry does not compress to nothing.
+        let content: Vec<u8> = (0..size).map(|_| fastrand::u8(..)).collect();
+        let groups = ((mib << 20) / size / group).clamp(20, 300);
+        let mut rows = [vec![], vec![]];
+        for _ in 0..3 {
+            for ((_, engine), rows) in engines.iter().zip(&mut rows) {
+                let folder = tempfile::tempdir_in(&parent).expect("a folder");
+                rows.push(engine(folder.path(), groups, group, &content).row());
+            }
+        }
+        for ((name, _), rows) in engines.iter().zip(&rows) {
+            let middle = |k: usize| {
+                let mut column: Vec<f64> = rows.iter().map(|row| row[k]).collect();
+                column.sort_unstable_by(f64::total_cmp);
+                column[1]
+            };
+            let [rate, p50, p99, drain] = [0, 1, 2, 3].map(middle);
+            let kib = size >> 10;
+            println!("| {name} | {kib} KiB | {group} | {rate:.0} | {p50:.2} | {p99:.2} | {drain:.0} |");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A directory of real files, for its owner alone, and locked against a second process.
+
+use super::storage::{File, Storage};
+use crate::limits;
+use std::fs::{DirBuilder, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// For the owner alone: what rests here was taken from users.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// The file whose lock says that a process uses the directory.
+const LOCK: &str = "lock";
+
+/// A locked directory.
+pub struct Directory {
+    path: PathBuf,
+    handle: std::fs::File,
+    /// Held until dropped.
+    _lock: std::fs::File,
+}
+
+/// Creates `path` and what is above it, as far as it is missing.
+pub fn create(path: &Path) -> Result<(), String> {
+    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
+    made.map_err(|error| format!("cannot create {}: {error}", path.display()))
+}
+
+impl Directory {
+    /// Opens `path`, waiting up to `patience` for a process that still uses it.
+    pub fn open(path: &Path, patience: Duration) -> Result<Directory, String> {
+        let say = |what: &str, error: io::Error| format!("{what} {}: {error}", path.display());
+        let handle = std::fs::File::open(path).map_err(|e| say("cannot open", e))?;
+        let file = path.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(FILE_MODE);
+        let lock = options.open(&file).map_err(|e| say("cannot write to", e))?;
+        let mut left = patience;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Directory { path: path.to_owned(), handle, _lock: lock }),
+                Err(TryLockError::WouldBlock) if !left.is_zero() => {
+                    let pause = left.min(limits::LOCK_PAUSE);
+                    std::thread::sleep(pause);
+                    left -= pause;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(format!(
+                        "{} is in use by another process; give each its own `directory`",
+                        path.display()
+                    ));
+                }
+                Err(TryLockError::Error(error)) => return Err(say("cannot lock", error)),
+            }
+        }
+    }
+}
+
+impl Storage for Directory {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.path)?;
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create_new(true).mode(FILE_MODE);
+        Ok(Box::new(OnDisk(options.open(self.path.join(name))?)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(OnDisk(std::fs::File::open(self.path.join(name))?)))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+/// A file that is appended to.
+struct OnDisk(std::fs::File);
+
+impl File for OnDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut read = 0;
+        while let Some(rest) = into.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, at + read as u64) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
