@@ -6,8 +6,9 @@ mod corpus;
 use corpus::breakers::{Broken, break_some};
 use corpus::dialects::{Dialect, REPORTED, TUNED};
 use corpus::generator::{Keys, Settings, traces};
-use corpus::pipeline::{Passed, run};
+use corpus::pipeline::{Passed, Pipeline, moment, run};
 use corpus::score::Score;
+use spanloom::otlp::text::parse;
 use std::collections::BTreeMap;
 
 fn settings(keys: Keys, seed: u64, traces: usize, dialects: &'static [Dialect]) -> Settings {
@@ -39,6 +40,62 @@ fn the_whole() {
         }
         let settings = settings(Keys::Full, seed + 9, number, dialects);
         score(&settings, 0.0).print(&format!("{sort}, intact"));
+    }
+}
+
+/// Spans that are made to cost much: by what they do, spans, the text of one by its number.
+const HOSTILE: [(&str, fn(usize) -> String); 5] = [
+    ("one key on every span", |n| {
+        format!(
+            "span {:x}/{:x} 0..9ms kind=client session.id=\"s\" a2a.task.id=\"t\"",
+            n + 1,
+            n + 1
+        )
+    }),
+    ("traces of one span", |n| format!("span {:x}/1 \"a\" 0..9ms", n + 1)),
+    ("roots of tools in one session", |n| {
+        let tool = "gen_ai.operation.name=\"execute_tool\" session.id=\"s\"";
+        format!("span {:x}/1 \"a\" {}ms..{}ms {tool}", n + 1, n, n + 900)
+    }),
+    ("a ring in one trace", |n| {
+        let agent = "gen_ai.operation.name=\"invoke_agent\"";
+        format!("span 1/{:x} parent={:x} 0..9ms {agent}", n + 1, (n + 1) % 1000 + 1)
+    }),
+    ("many roots in one trace", |n| {
+        let agent = "gen_ai.operation.name=\"invoke_agent\"";
+        format!("span 1/{:x} {}ms..{}ms {agent}", n + 1, n, 200_000)
+    }),
+];
+
+/// What hostile spans cost; every one of them leaves once.
+fn hostile(count: usize) -> Vec<(&'static str, f64)> {
+    let cost = |(name, text): (&'static str, fn(usize) -> String)| {
+        let mut pipeline = Pipeline::new(false, "limit_mib: 8");
+        for from in (0..count).step_by(500) {
+            let lines: Vec<String> = (from..count.min(from + 500)).map(text).collect();
+            let now = moment(1000.0 + from as f64);
+            pipeline.push(parse(&lines.join("\n")).expect(name), now);
+            pipeline.wake(now);
+        }
+        pipeline.finish(moment(1000.0 + count as f64));
+        assert_eq!(pipeline.passed.spans, count, "{name}: every span leaves once");
+        (name, pipeline.passed.took.as_secs_f64() * 1e6 / count as f64)
+    };
+    HOSTILE.into_iter().map(cost).collect()
+}
+
+#[test]
+fn hostile_spans_all_leave() {
+    hostile(3000);
+}
+
+#[test]
+#[ignore = "measures; run it by `just score`"]
+fn hostile_spans_cost_the_same_however_many() {
+    for count in [20_000, 130_000] {
+        for (name, cost) in hostile(count) {
+            println!("{name}: {cost:.3} us per span of {count}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::moment::Moment;
 use crate::otlp::fields::{request, resource_group, scope_group};
 use crate::otlp::view::Span;
 use crate::otlp::wire::{Message, begin_message, end_message};
-use crate::processors::inspect::Row;
+use crate::processors::row::Row;
 use crate::processors::{Built, LIST, Out, Setup, Stateful};
 use crate::telemetry::Registry;
 use bytes::Bytes;

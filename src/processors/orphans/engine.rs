@@ -1,6 +1,7 @@
 //! The engine: learns from every span, asks the judge about heads, and lets those wait that it is
 //! not sure of.
 
+use super::Mode;
 use super::facts::{Facts, INTERNAL, Reader, SERVER};
 use super::hold::{Block, Hold};
 use super::index::{self, Index, Root};
@@ -38,14 +39,6 @@ struct Waiting {
     start: usize,
     number: u32,
     facts: Facts,
-}
-
-/// What is done about a torn trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Tag,
-    Link,
-    Rewrite,
 }
 
 /// The processor.
@@ -89,11 +82,7 @@ impl Orphans {
         let boundaries = setup.portion(section.count("limit_boundaries"));
         let limit = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
         Orphans {
-            mode: match section.text("mode") {
-                "rewrite" => Mode::Rewrite,
-                "link" => Mode::Link,
-                _ => Mode::Tag,
-            },
+            mode: Mode::of(section),
             tags,
             link_names: links::Names::new(section.text("prefix")),
             rewrites: Rewrites::new(hasher.clone(), setup),

@@ -225,9 +225,10 @@ impl Search<'_> {
     fn holder(&self, head: &Facts, traces: &[(u128, Trace)], evidence: &'static str) -> Found {
         let mut holders: SmallVec<[(u32, Node); 8]> = SmallVec::new();
         let mut proxies: SmallVec<[(Node, u64); 4]> = SmallVec::new();
+        let share = limits::ORPHAN_TRACE_NODES / traces.len().max(1);
         for (_, trace) in traces {
             let mut proxy: Option<Node> = None;
-            for node in self.index.of_trace(Index::latest(trace)) {
+            for node in self.index.of_trace(Index::latest(trace)).take(share) {
                 if node.span == head.span || self.is_below(node, head) {
                     continue;
                 }
@@ -271,6 +272,9 @@ impl Search<'_> {
             fits.map(|(rank, node)| (*rank, node)).collect();
         let best = fits.iter().map(|(rank, _)| *rank).min().unwrap_or(u32::MAX);
         fits.retain(|(rank, _)| *rank == best);
+        if fits.len() > limits::ORPHAN_HOLDERS {
+            return Found::Several(evidence, candidates);
+        }
         // Those that hold another one of them are further out.
         let inner: SmallVec<[&Node; 8]> = fits.iter().map(|(_, node)| *node).collect();
         fits.retain(|(_, node)| !inner.iter().any(|other| self.holds(node, other)));

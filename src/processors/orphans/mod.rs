@@ -44,13 +44,31 @@ mod words;
 
 use super::{Built, Kind};
 use crate::config::catalog::{Class, no_check};
-use crate::config::{Component, Key};
+use crate::config::{Component, Key, Section};
 use crate::limits;
 use engine::Orphans;
 
 /// What is done about a torn trace: heads are tagged; they get a link to their parent too; or the
 /// whole fragment gets its parent's trace, if that is certain.
 const MODES: &[&str] = &["tag", "link", "rewrite"];
+
+/// The modes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Tag,
+    Link,
+    Rewrite,
+}
+
+impl Mode {
+    fn of(section: &Section) -> Mode {
+        match section.text("mode") {
+            "rewrite" => Mode::Rewrite,
+            "link" => Mode::Link,
+            _ => Mode::Tag,
+        }
+    }
+}
 
 const KEYS: &[Key] = &[
     Key::choice("mode", MODES, "tag", "what is done about a torn trace"),
