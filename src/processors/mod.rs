@@ -34,6 +34,7 @@ pub mod places;
 mod probabilistic_sampler;
 mod repeats;
 mod resource;
+pub mod row;
 mod selection;
 mod sensitive;
 mod sieve;
