@@ -20,6 +20,10 @@ fmt:
 bench *filter:
     cargo bench {{ filter }}
 
+# Score `orphans` against torn traces whose truth is known; SCORE_NOTES=1 lists what went wrong
+score:
+    cargo test --release --test score -- --ignored --nocapture
+
 # Measure the journal's segments beside fjall on the disk of a folder
 engines folder="target":
     cargo run --release --manifest-path benches/engines/Cargo.toml --target-dir target/engines -- {{ folder }}

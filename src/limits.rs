@@ -3,7 +3,10 @@
 //! A bound that a user can set has its default here and its key in the component that obeys it.
 //! What a bound refuses is counted under the metric that its comment names.
 
+mod orphans;
+
 use crate::otlp::check::Bounds;
+pub use orphans::*;
 use std::time::Duration;
 
 /// Bytes of one request after decompression. OTLP 1.11 recommends 64 MiB. Keys
@@ -382,27 +385,17 @@ pub const FRAGMENTS: usize = 50_000;
 /// Time that they are, since their last use. As [`TRACE_TTL`].
 pub const FRAGMENTS_TTL: Duration = Duration::from_secs(600);
 
-/// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
-/// `spanloom_orphans_forgotten_traces`.
-pub const ORPHAN_TRACES: i64 = 50_000;
-
-/// Span ids that are remembered: 18 bytes each when full. At 10,000 spans a second this reaches
-/// back 50 s. Key `orphans.limit_spans`.
-pub const ORPHAN_SPANS: i64 = 500_000;
-
 /// How long a trace is remembered that shows no more spans, in the configuration's notation: an
 /// agent that waits for a person or a slow tool is silent for minutes. Keys `baggage.ttl` and
 /// `orphans.ttl`.
 pub const TRACE_TTL: &str = "10m";
 
-/// Time from a trace's root to the last of its spans, after which a parent that never came is
-/// called missing, in the configuration's notation. SDKs export every 5 s; this is three times
-/// that. Key `orphans.settle`.
-pub const ORPHAN_SETTLE: &str = "15s";
-
 /// Bytes of one record of a telemetry file: a line, or a message with its length. As for requests,
 /// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
 pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
+
+/// Bytes that a compressed file may unfold to for `spanloom diagnose`; a person sees the error.
+pub const DIAGNOSE_BYTES: usize = 1 << 30;
 
 /// Bytes of records of a file that are read, and handed to the pipelines, as one batch.
 pub const FILE_BATCH_BYTES: usize = 1 << 20;

@@ -165,7 +165,7 @@ fn a_sync_that_fails_acknowledges_nothing_and_the_next_goes_to_a_new_file() {
     let mut tracer = Command::new("strace")
         .args(["-f", "-q", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1..3"])
         .args(["-p", &daemon.id().to_string()])
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .expect("strace starts");
     let mut statuses = vec![];
@@ -175,6 +175,7 @@ fn a_sync_that_fails_acknowledges_nothing_and_the_next_goes_to_a_new_file() {
     });
     if failed.is_none() {
         let _ = tracer.kill();
+        let _ = tracer.wait();
         return skipped("strace cannot attach here");
     }
     daemon.wait_for_log("the journal cannot be written");

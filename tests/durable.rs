@@ -233,3 +233,54 @@ fn kill_loop() {
     assert!(twice as u64 <= rounds * UNDER_WAY, "{twice} spans came twice");
     assert!(!full || twice * 1000 <= all, "{twice} of {all} spans came twice");
 }
+
+#[test]
+fn a_reload_owes_what_was_owed_before() {
+    let folder = TempDir::new().expect("a scratch folder");
+    let sink = Sink::start();
+    sink.answer_always(Answer::Http(503, vec![]));
+    let daemon = Daemon::start(&config(&sink, folder.path(), "", WINDOW));
+    (1..=10).for_each(|trace| send(&daemon, trace, 5));
+    daemon.signal("HUP");
+    daemon.wait_for_log("the new configuration is in use");
+    let refused = sink.spans().len();
+    sink.answer_always(Answer::Ok);
+    sink.wait_for_spans(refused + 50);
+    let accounts = conserved_at_rest(&daemon);
+    let account = &accounts["traces otlp_http"];
+    assert_eq!((account.accepted, account.delivered), (50.0, 50.0), "{accounts:#?}");
+}
+
+/// A pipeline with a journal feeds another: the first lets go when the second has it.
+#[test]
+fn a_journal_behind_a_journal_takes_over_what_is_owed() {
+    let folder = TempDir::new().expect("a scratch folder");
+    let sink = Sink::start();
+    sink.answer_always(Answer::Http(503, vec![]));
+    let one = format!(
+        "    traces: {{receivers: [otlp], processors: {STREAMING}, exporters: [otlp_http]}}\n"
+    );
+    let two = format!(
+        "    traces: {{receivers: [otlp], processors: {STREAMING}, exporters: [forward, otlp_http]}}\n    \
+         traces/b: {{receivers: [forward], exporters: [otlp_http]}}\n"
+    );
+    let yaml = config(&sink, folder.path(), "", STREAMING);
+    assert!(yaml.contains(&one));
+    let yaml = yaml.replace(&one, &two) + "connectors:\n  forward: {}\n";
+    let daemon = Daemon::start(&yaml);
+    (1..=10).for_each(|trace| send(&daemon, trace, 5));
+    let handed = || {
+        let accounts = conserved(&daemon);
+        (accounts["traces forward"].delivered == 50.0).then_some(accounts)
+    };
+    let accounts = eventually(handed).expect("the second pipeline has it");
+    assert_eq!(accounts["traces/b otlp_http"].queued, 50.0, "{accounts:#?}");
+    drop(daemon);
+    let refused = sink.spans().len();
+    sink.answer_always(Answer::Ok);
+    let daemon = Daemon::start(&yaml);
+    sink.wait_for_spans(refused + 100);
+    let accounts = conserved_at_rest(&daemon);
+    assert_eq!(accounts["traces/b otlp_http"].delivered, 50.0, "{accounts:#?}");
+    assert_eq!(sink.spans().len(), refused + 100);
+}

@@ -20,7 +20,10 @@ use support::{Daemon, Seen, Sink, daemon, request, span};
 fn config(sink: &Sink, names: &str, others: &str, processors: &str) -> String {
     let processors = processors.trim().replace('\n', "\n  ");
     daemon::to_sink(sink)
-        .replace("  sensitive: {}\n  baggage: {}\n  orphans: {}", &format!("  {processors}"))
+        .replace(
+            "  sensitive: {}\n  baggage: {}\n  orphans: {head_hold: 0s}",
+            &format!("  {processors}"),
+        )
         .replace("[sensitive, baggage, orphans]", &format!("[{names}]"))
         .replace("[sensitive, baggage]", &format!("[{others}]"))
         .replace("metrics: {rec", &format!("metrics: {{processors: [{others}], rec"))

@@ -103,9 +103,31 @@ impl Walk<'_> {
         let outlets = [Class::Exporter, Class::Connector];
         let receivers = self.references(node, "receivers", &path, &inlets, signal_of);
         let processors = self.references(node, "processors", &path, &[Class::Processor], signal_of);
+        self.windowed(&processors, &path, &located.place);
         let exporters = self.references(node, "exporters", &path, &outlets, signal_of);
         let place = entry.place.clone();
         Some(Pipeline { id, signal, receivers, processors, exporters, shards, place })
+    }
+
+    /// Whether `orphans` that rewrite stand behind a window: whoever rewrites a fragment must have
+    /// it whole.
+    fn windowed(&mut self, processors: &[ComponentId], path: &str, place: &Place) {
+        let found = processors.iter().filter_map(|id| self.find(Class::Processor, id.as_str()));
+        let found: Vec<&Configured> = found.collect();
+        let is = |configured: &&Configured, name| configured.component.name == name;
+        let window = found.iter().position(|configured| is(configured, "trace_window"));
+        let rewrites = found.iter().position(|configured| {
+            let section = &configured.section;
+            is(configured, "orphans") && section.is_set("mode") && section.text("mode") == "rewrite"
+        });
+        if let Some(at) = rewrites
+            && window.is_none_or(|window| window > at)
+        {
+            let text = "processor `orphans` with `mode: rewrite` must stand behind `trace_window`, \
+                        since whoever rewrites a fragment must have it whole; list `trace_window` \
+                        before it, or use `mode: link`";
+            self.problems.error(place.clone(), path, text.to_owned());
+        }
     }
 
     /// The references in the list `key` of `node`, each checked; only good ones are returned.

@@ -6,7 +6,7 @@
 
 use super::fields::{any_value, key_value, list};
 use super::wire::{WireType, put_bytes_field, put_message_field, put_tag, put_varint};
-use super::wire::{put_varint_field, varint_len};
+use super::wire::{put_fixed64_field, put_varint_field, varint_len};
 
 /// Appends field `number`: an attribute `key` whose value is the encoded `AnyValue` in `value`.
 pub fn put_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], value: &[u8]) {
@@ -33,6 +33,30 @@ pub fn put_int_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], value: i64)
         put_bytes_field(out, key_value::KEY, key);
         put_message_field(out, key_value::VALUE, |out| {
             put_varint_field(out, any_value::INT, value as u64);
+        });
+    });
+}
+
+/// Appends field `number`: an attribute whose value is a double.
+pub fn put_double_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], value: f64) {
+    put_message_field(out, number, |out| {
+        put_bytes_field(out, key_value::KEY, key);
+        put_message_field(out, key_value::VALUE, |out| {
+            put_fixed64_field(out, any_value::DOUBLE, value.to_bits());
+        });
+    });
+}
+
+/// Appends field `number`: an attribute whose value is `id` as hexadecimal text.
+pub fn put_hex_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], id: &[u8]) {
+    put_message_field(out, number, |out| {
+        put_bytes_field(out, key_value::KEY, key);
+        put_message_field(out, key_value::VALUE, |out| {
+            put_message_field(out, any_value::STRING, |out| {
+                let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+                let digits = id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+                out.extend(digits.map(|digit| digit as u8));
+            });
         });
     });
 }
@@ -101,6 +125,10 @@ mod tests {
         for n in [0, 1, -1, i64::MAX] {
             check("n", Value::IntValue(n), |out| put_int_attribute(out, 1, b"n", n));
         }
+        check("d", Value::DoubleValue(0.5), |out| put_double_attribute(out, 1, b"d", 0.5));
+        check("h", Value::StringValue("00fa9c".into()), |out| {
+            put_hex_attribute(out, 1, b"h", &[0, 0xfa, 0x9c]);
+        });
         let text = |t: &str| AnyValue { value: Some(Value::StringValue(t.into())) };
         let values = vec![text("a"), text("")];
         check("l", Value::ArrayValue(ArrayValue { values }), |out| {

@@ -48,8 +48,6 @@ impl Book {
             };
             let help = "items whose end is not known yet";
             let queued = registry.gauge("spanloom_pipeline_queued_items", help, &labels);
-            // Of a pipeline of the same name before a reload, nothing is left but in its journal.
-            queued.set(0);
             Arc::new(Way {
                 pipeline: pipeline.to_owned(),
                 exporter: (*exporter).to_owned(),
@@ -88,6 +86,17 @@ impl Book {
             let labels = [("pipeline", &*self.pipeline), ("exporter", ""), ("rule", rule)];
             self.registry.counter(DROPPED, DROPPED_HELP, &labels).add(items);
             self.queue(-(items as i64));
+        }
+    }
+
+    /// Ends the book: what is still queued stays in the journal, or was given up by a task that
+    /// died.
+    pub fn close(&self) {
+        for way in &self.ways {
+            let left = usize::try_from(way.queued.value()).unwrap_or(0);
+            if left > 0 {
+                way.ended(Fate::Dropped("left_in_journal"), left);
+            }
         }
     }
 

@@ -142,6 +142,7 @@ impl Graph {
             keeper.finish();
             let _ = task.await;
         }
+        self.pipelines.iter().for_each(|stage| stage.entry.book.close());
     }
 
     fn start_exporters(

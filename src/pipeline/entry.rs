@@ -48,7 +48,7 @@ impl Next {
     pub async fn hand_on(&self, batch: Batch, book: &Book) {
         match self {
             Next::Exits(exits) => exits.offer(batch).await,
-            Next::Journal(keeper) => keeper.take(batch),
+            Next::Journal(keeper) => keeper.take(batch).await,
             Next::Shards(shards) => shards.hand_on(batch, book).await,
         }
     }

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::receipt::{Claim, Receipt};
 use crate::telemetry::Registry;
-use crate::verdict::Verdict;
+use crate::verdict::{Refusal, Verdict};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -103,28 +103,46 @@ impl Keeper {
         self.number
     }
 
-    /// Takes `batch`, whose clients are answered when it is on disk, or told to come back.
-    pub fn take(&self, batch: Batch) {
-        let size = batch.bytes().len();
-        let refused = {
-            let mut pending = self.pending();
-            match self.refuses(&pending, size) {
-                None => {
-                    if pending.batches.is_empty() {
-                        pending.since = clock::now();
-                    }
-                    pending.bytes += size;
-                    pending.batches.push(batch);
-                    let full = pending.bytes >= limits::JOURNAL_GROUP_BYTES;
-                    if pending.batches.len() == 1 || full {
-                        self.came.notify_one();
-                    }
-                    return;
-                }
-                Some(why) => why,
+    /// Takes `batch`, whose clients are answered when it is on disk, or told to come back. What is
+    /// in custody nobody sends again, so it waits for room.
+    pub async fn take(&self, mut batch: Batch) {
+        if batch.bytes().len() > limits::JOURNAL_RECORD_BYTES {
+            // The reader would take it for damage.
+            self.book.dropped("too_large", batch.items());
+            let why = "what processors have added makes it larger than an entry of the journal";
+            return batch.settle(&Verdict::refused(Refusal::TooLarge, why));
+        }
+        loop {
+            let (back, why) = match self.try_take(batch) {
+                Ok(()) => return,
+                Err(refused) => *refused,
+            };
+            if !back.receipts.in_custody() || self.stop.is_cancelled() {
+                return self.turn_away(vec![back], why);
             }
-        };
-        self.turn_away(vec![batch], refused);
+            batch = back;
+            tokio::select! {
+                () = tokio::time::sleep(limits::JOURNAL_TICK) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    fn try_take(&self, batch: Batch) -> Result<(), Box<(Batch, String)>> {
+        let size = batch.bytes().len();
+        let mut pending = self.pending();
+        if let Some(why) = self.refuses(&pending, size) {
+            return Err(Box::new((batch, why)));
+        }
+        if pending.batches.is_empty() {
+            pending.since = clock::now();
+        }
+        pending.bytes += size;
+        pending.batches.push(batch);
+        if pending.batches.len() == 1 || pending.bytes >= limits::JOURNAL_GROUP_BYTES {
+            self.came.notify_one();
+        }
+        Ok(())
     }
 
     fn refuses(&self, pending: &Pending, size: usize) -> Option<String> {
@@ -210,9 +228,21 @@ impl Keeper {
         if let Some(left) = limits::JOURNAL_WINDOW.checked_sub(waited).filter(|t| !t.is_zero()) {
             let _ = tokio::time::timeout(left, full).await;
         }
+        self.recover().await;
         let mut pending = self.pending();
         pending.bytes = 0;
         Some(std::mem::take(&mut pending.batches)).filter(|group| !group.is_empty())
+    }
+
+    /// Waits as long as nothing is tried after a failure.
+    async fn recover(&self) {
+        let until = self.pending().failed.as_ref().map(|(until, _)| *until);
+        if let Some(until) = until.filter(|_| !self.stop.is_cancelled()) {
+            tokio::select! {
+                () = tokio::time::sleep(until.since(clock::now())) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
     }
 
     /// These are safe: their clients are answered, and they go on.
@@ -221,7 +251,8 @@ impl Keeper {
         self.pending().failed = None;
         let mut resident = self.resident();
         for (mut batch, place) in group.into_iter().zip(places) {
-            batch.receipts.answer(&Verdict::Accepted);
+            // All that waited for it: clients, and the journal of a pipeline before this one.
+            std::mem::take(&mut batch.receipts).settle(&Verdict::Accepted);
             let weight = batch.weight();
             resident.push(place, batch, weight);
         }
@@ -233,8 +264,22 @@ impl Keeper {
         let why = format!("the journal cannot be written: {error}");
         self.notes.failed(&why);
         let until = clock::now().plus(limits::JOURNAL_PAUSE);
-        self.pending().failed = Some((until, why.clone()));
-        self.turn_away(group, why);
+        let in_custody = |batch: &Batch| batch.receipts.in_custody();
+        let (held, others): (Vec<Batch>, Vec<Batch>) = group.into_iter().partition(in_custody);
+        let held = {
+            let mut pending = self.pending();
+            pending.failed = Some((until, why.clone()));
+            match pending.closed {
+                true => held,
+                false => {
+                    // Nobody sends these again; they are tried with the next.
+                    pending.bytes += held.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+                    pending.batches.splice(..0, held);
+                    vec![]
+                }
+            }
+        };
+        self.turn_away(others.into_iter().chain(held).collect(), why);
         // That these are not owed is written down, and the segment is at its end.
         self.flush();
         self.written.notify_one();

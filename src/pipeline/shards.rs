@@ -22,20 +22,23 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Processors that work by trace: only behind one of them shards are worth what parting costs.
-const BY_TRACE: &[&str] = &["trace_window", "baggage", "orphans"];
+const BY_TRACE: &[&str] = &["trace_window", "baggage"];
+
+/// Joins traces with each other, for which all of them must be of one shard.
+const ACROSS_TRACES: &str = "orphans";
 
 /// How many shards `pipeline` has: as many as it says, or one for every two of the `workers`, who
 /// also have the connections to serve.
 pub fn count(document: &Document, pipeline: &Pipeline, workers: usize) -> usize {
-    let is_by_trace = |id: &ComponentId| {
-        let configured = document.processors.iter().find(|configured| configured.id == *id);
-        configured.is_some_and(|configured| BY_TRACE.contains(&configured.component.name))
+    let uses = |names: &[&str]| {
+        let ids = pipeline.processors.iter();
+        let found = |id: &ComponentId| document.processors.iter().find(|found| found.id == *id);
+        ids.filter_map(found).any(|found| names.contains(&found.component.name))
     };
     match pipeline.shards {
         _ if pipeline.signal == Signal::Metrics.name() => 1,
-        0 if pipeline.processors.iter().any(is_by_trace) => {
-            (workers / 2).clamp(1, limits::PIPELINE_SHARDS)
-        }
+        0 if uses(&[ACROSS_TRACES]) => 1,
+        0 if uses(BY_TRACE) => (workers / 2).clamp(1, limits::PIPELINE_SHARDS),
         0 => 1,
         shards => shards,
     }

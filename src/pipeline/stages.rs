@@ -2,16 +2,17 @@
 //! pipeline's own, and which share a walk.
 //!
 //! Inspectors in a row become one processor. A second one of the same type begins a new row: it
-//! must see what the first has added, and so must a stateless one (`sensitive`). A stateless
-//! processor leads, unless it can inspect and stands directly before inspectors that hold state;
-//! then it joins them, for one walk on one task is cheaper than two on two. Before a journal it
-//! leads in any case: what it takes out must not rest on disk.
+//! must see what the first has added, and so must a stateless one (`sensitive`). One that holds
+//! items ends its row. A stateless processor leads, unless it can inspect and stands directly
+//! before inspectors that hold state; then it joins them, for one walk on one task is cheaper than
+//! two on two. Before a journal it leads in any case: what it takes out must not rest on disk.
 
 use super::book::Book;
 use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;
 use crate::account::Limit;
-use crate::processors::inspect::{Inspector, Row};
+use crate::processors::inspect::Inspector;
+use crate::processors::row::Row;
 use crate::processors::{Built, Stateful, Stateless};
 use crate::telemetry::Counter;
 use std::sync::Arc;
@@ -95,7 +96,9 @@ fn is_stateless(stage: &Stage) -> bool {
 }
 
 fn joins(before: &Stage, stage: &Stage) -> bool {
-    before.name != stage.name && !is_stateless(stage) && inspects(before) && inspects(stage)
+    let holds = matches!(&before.processor, Built::Inspector(inspector) if inspector.may_hold());
+    let inspect = inspects(before) && inspects(stage);
+    before.name != stage.name && !is_stateless(stage) && !holds && inspect
 }
 
 fn inspects(stage: &Stage) -> bool {

@@ -9,14 +9,13 @@
 
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
-use super::{Out, Stateful, Stateless};
+use super::{Out, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{key_value, log_record, span};
 use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value, WireType};
-use crate::telemetry::Counter;
 use std::sync::Arc;
 
 /// A processor that looks at items one by one and says what it changes as edits.
@@ -64,6 +63,30 @@ pub trait Inspector: Send {
 
     /// Looks at the whole request once more, as it came in.
     fn look_back(&mut self, _request: Request<'_>, _now: Moment) {}
+
+    /// Whether it may hold items. Then it is the last of its row, since what follows sees those
+    /// items later and in other batches.
+    fn may_hold(&self) -> bool {
+        false
+    }
+
+    /// The numbers, in order, of the items of this batch that it holds, among those that it was
+    /// shown.
+    fn holds(&mut self) -> Vec<u32> {
+        vec![]
+    }
+
+    /// Takes over the items that it holds, with the edits of the whole row in them.
+    fn hold(&mut self, _items: Batch, _now: Moment) {}
+
+    /// As of [`Stateful`], of what is held.
+    fn wake_at(&self) -> Option<Moment> {
+        None
+    }
+
+    fn wake(&mut self, _now: Moment, _out: &mut Out) {}
+
+    fn finish(&mut self, _now: Moment, _out: &mut Out) {}
 }
 
 /// Tells attributes that may be passed over from those to look at.
@@ -352,10 +375,10 @@ fn only_key(attribute: &[u8]) -> &[u8] {
 
 /// Inspectors in a row.
 pub struct Inspection<'i> {
-    inspectors: Vec<Box<dyn Inspector + 'i>>,
+    pub(super) inspectors: Vec<Box<dyn Inspector + 'i>>,
     sieve: Sieve,
     /// Items of the last batch that each inspector left.
-    left: Vec<usize>,
+    pub(super) left: Vec<usize>,
     edits: Edits,
 }
 
@@ -415,30 +438,6 @@ impl<'i> Inspection<'i> {
                 }
             }
         }
-    }
-}
-
-/// Inspectors in a row as one processor.
-pub struct Row {
-    inspection: Inspection<'static>,
-    /// Of each but the last: what it passed on, and what came in behind it.
-    between: Vec<(Counter, Counter)>,
-}
-
-impl Row {
-    pub fn new(inspectors: Vec<Box<dyn Inspector>>, between: Vec<(Counter, Counter)>) -> Row {
-        Row { inspection: Inspection::new(inspectors), between }
-    }
-}
-
-impl Stateful for Row {
-    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
-        let batch = self.inspection.run(batch, now);
-        for ((passed, came), left) in self.between.iter().zip(&self.inspection.left) {
-            passed.add(*left);
-            came.add(*left);
-        }
-        out.pass(batch);
     }
 }
 

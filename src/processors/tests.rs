@@ -1,8 +1,8 @@
 //! The bench that every processor's tests run on: spans in, spans out, in the text notation.
 
 use super::fragments::Fragments;
-use super::inspect::Row;
 use super::places::Places;
+use super::row::Row;
 use super::{Built, LIST, Out, Setup};
 use crate::batch::{Batch, Signal};
 use crate::config::parse::parse;
@@ -61,6 +61,27 @@ impl Bench {
     /// Lets time pass.
     pub fn wait(&mut self, seconds: u64) {
         self.now = self.now.plus(Duration::from_secs(seconds));
+    }
+
+    /// What was held and is due after so many seconds.
+    pub fn wake(&mut self, seconds: u64) -> Vec<Bytes> {
+        self.wait(seconds);
+        let mut out = Out::default();
+        if let Built::Stateful(processor) = &mut self.processor
+            && processor.wake_at().is_some_and(|at| at <= self.now)
+        {
+            processor.wake(self.now, &mut out);
+        }
+        out.take().iter().map(|batch| batch.bytes().clone()).collect()
+    }
+
+    /// What is still held.
+    pub fn finish(&mut self) -> Vec<Bytes> {
+        let mut out = Out::default();
+        if let Built::Stateful(processor) = &mut self.processor {
+            processor.finish(self.now, &mut out);
+        }
+        out.take().iter().map(|batch| batch.bytes().clone()).collect()
     }
 
     /// What becomes of a request; nothing if nothing is left of it.

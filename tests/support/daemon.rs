@@ -54,7 +54,7 @@ pub fn config(exporters: &str, names: &[&str]) -> String {
 processors:
   sensitive: {{}}
   baggage: {{}}
-  orphans: {{}}
+  orphans: {{head_hold: 0s}}
 exporters:
   {exporters}
 extensions:

@@ -4,6 +4,9 @@ use crate::batch::Signal;
 use crate::processors::tests::{Bench, check, request as parse};
 use proptest::prelude::*;
 
+/// Judges at once.
+const NOW: &str = "{head_hold: 0s}";
+
 /// The tags of a root, as they are written.
 fn tags(signature: &str, evidence: &str, cause: &str, signatures: &str) -> String {
     let cause = match cause {
@@ -29,16 +32,16 @@ fn a_root_that_executes_a_tool_is_tagged() {
     ] {
         for parent in ["", " parent=0"] {
             let before = format!("span 1/a1{parent} \"t\" 0..5ms {role}");
-            check("orphans", "{}", &before, &format!("{before} {tags}"));
+            check("orphans", NOW, &before, &format!("{before} {tags}"));
         }
-        let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+        let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
         bench.check_untouched(&format!("span 1/a1 parent=b1 \"t\" 0..5ms {role}"));
     }
 }
 
 #[test]
 fn what_is_tagged_is_noted_with_its_place() {
-    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
     let tool = "0..5ms gen_ai.operation.name=\"execute_tool\"";
     let request = format!(
         "resource service.name=\"web\"\nscope -\nspan 1/a1 \"ask\" 0..9ms\nspan 1/a2 \"late\" \
@@ -59,21 +62,28 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
     let second = tags("mid_sequence_root", "trace_id", "", "\"mid_sequence_root\"");
     check(
         "orphans",
-        "{}",
+        NOW,
         "span 1/a2 \"second\" 5ms..6ms\nspan 1/a1 \"first\" 0..9ms\nspan 2/a1 0..9ms",
         &format!(
             "span 1/a2 \"second\" 5ms..6ms {second}\nspan 1/a1 \"first\" 0..9ms\nspan 2/a1 0..9ms"
         ),
     );
-    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
     bench.check_untouched("span 1/a1 0..9ms");
     bench.check_untouched("span 1/a1 0..9ms");
     let llm = tags("mid_sequence_root", "trace_id", "llm_root", "\"mid_sequence_root\"");
     let chat = "span 1/a2 5ms..6ms gen_ai.operation.name=\"chat\"";
     bench.check(chat, &format!("{chat} {llm}"));
     let tool = "span 1/a3 5ms..6ms gen_ai.operation.name=\"execute_tool\"";
-    let both = "\"tool_call_root\",\"mid_sequence_root\"";
-    bench.check(tool, &format!("{tool} {}", tags("tool_call_root", "span_role", "", both)));
+    let parent = "app.agent.orphan.signature=\"tool_call_root\" \
+                  app.agent.orphan.status=\"resolved\" \
+                  app.agent.orphan.evidence=\"trace_id\" \
+                  app.agent.orphan.signatures=[\"tool_call_root\",\"mid_sequence_root\"] \
+                  app.agent.orphan.candidates=1 app.agent.orphan.tier=2 \
+                  app.agent.orphan.confidence=0.92 \
+                  app.agent.orphan.parent.trace_id=\"00000000000000000000000000000001\" \
+                  app.agent.orphan.parent.span_id=\"00000000000000a2\"";
+    bench.check(tool, &format!("{tool} {parent}"));
     assert_eq!(bench.metric("spanloom_orphans_found", "signature=\"mid_sequence_root\""), 1);
     assert_eq!(bench.metric("spanloom_orphans_found", "signature=\"tool_call_root\""), 1);
     assert_eq!(bench.metric("spanloom_orphans_late", ""), 0);
@@ -81,11 +91,131 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
 
 #[test]
 fn a_second_root_that_passed_before_the_first_is_counted() {
-    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
     bench.check_untouched("span 1/a2 5ms..6ms");
     bench.wait(1);
     bench.check_untouched("span 1/a1 0..9ms");
     assert_eq!(bench.metric("spanloom_orphans_late", ""), 1);
+}
+
+/// What was passed on, as text.
+fn print(batches: &[bytes::Bytes]) -> Vec<String> {
+    let message = Signal::Traces.message();
+    batches.iter().map(|bytes| crate::otlp::text::print(message, bytes)).collect()
+}
+
+#[test]
+fn a_head_waits_for_evidence_and_everything_else_passes() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let call = "gen_ai.tool.call.id=\"call_Zx81kQp0aa\"";
+    let tool =
+        format!("span 2/b1 \"search\" 5ms..9ms gen_ai.operation.name=\"execute_tool\" {call}");
+    let below = "span 2/b2 parent=b1 \"SELECT\" 6ms..8ms";
+    bench.check(&format!("{below}\n{tool}"), below);
+    bench.wait(5);
+    let model = "span 1/a2 parent=a1 \"chat\" 1ms..4ms gen_ai.operation.name=\"chat\" \
+                 llm.output_messages.0.message.tool_calls.0.tool_call.id=\"call_Zx81kQp0aa\"";
+    bench.check_untouched(&format!(
+        "resource service.name=\"planner\"\nscope -\n{model}\n\
+         span 1/a1 \"ask\" 0..20ms gen_ai.operation.name=\"invoke_agent\""
+    ));
+    assert!(bench.wake(9).is_empty(), "it still waits");
+    let passed = print(&bench.wake(2));
+    assert_eq!(passed.len(), 1);
+    for tag in [
+        "signature=\"tool_call_root\"",
+        "signatures=[\"tool_call_root\",\"trace_discontinuity\"]",
+        "status=\"resolved\"",
+        "evidence=\"tool_call_id\"",
+        "tier=1",
+        "parent.trace_id=\"00000000000000000000000000000001\"",
+        "parent.span_id=\"00000000000000a1\"",
+        "parent.service=\"planner\"",
+        "wait_ms=16000",
+    ] {
+        assert!(passed[0].contains(tag), "{tag} in {}", passed[0]);
+    }
+    assert!(bench.finish().is_empty(), "it left once");
+}
+
+/// A torn MCP call: what the client did, and what the server did in a trace of its own.
+const CLIENT: &str = "resource service.name=\"client\"\nscope -\n\
+    span 1/a1 \"invoke_agent\" 0..500ms gen_ai.operation.name=\"invoke_agent\"\n\
+    span 1/a2 parent=a1 \"tools/call x\" kind=client 100ms..420ms mcp.method.name=\"tools/call\" \
+    mcp.session.id=\"S\" jsonrpc.request.id=\"7\"";
+const SERVER: &str = "resource service.name=\"server\"\nscope -\n\
+    span 2/b2 parent=b1 \"SELECT\" 140ms..200ms\n  link 2/b1\n\
+    span 2/b1 \"tools/call x\" kind=server 130ms..400ms mcp.method.name=\"tools/call\" \
+    mcp.session.id=\"S\" jsonrpc.request.id=\"7\"";
+
+#[test]
+fn a_fragment_gets_the_trace_of_its_parent_if_that_is_certain() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "mode: rewrite");
+    bench.check_untouched(CLIENT);
+    assert!(bench.pass(parse(SERVER)).is_empty(), "the fragment is held whole");
+    let passed = print(&bench.wake(16));
+    assert_eq!(passed.len(), 1);
+    let original = "app.agent.orphan.original_trace_id=\"00000000000000000000000000000002\"";
+    let lines: Vec<&str> = passed[0].lines().filter(|line| !line.starts_with("re")).collect();
+    assert!(lines[1].starts_with("span 1/b2 parent=b1 \"SELECT\""), "{passed:?}");
+    assert!(lines[1].contains(original) && lines[2] == "  link 1/b1", "{passed:?}");
+    assert!(lines[3].starts_with("span 1/b1 parent=a2 \"tools/call x\""), "{passed:?}");
+    assert!(lines[3].contains("flags=0x300") && lines[3].contains(original), "{passed:?}");
+    assert_eq!(bench.metric("spanloom_orphans_rewritten", ""), 1);
+    // What comes late follows.
+    let late = "span 2/b3 parent=b1 \"late\" 150ms..160ms";
+    bench.check(late, &format!("{} {original}", late.replace("2/b3", "1/b3")));
+}
+
+#[test]
+fn what_could_make_things_worse_is_not_rewritten() {
+    // A span of the same id stands in the parent's trace.
+    let same = CLIENT.to_owned() + "\nspan 1/b2 parent=a1 \"other\" 1ms..2ms";
+    let mut bench = Bench::new(Signal::Traces, "orphans", "mode: rewrite");
+    bench.check_untouched(&same);
+    bench.pass(parse(SERVER));
+    let passed = print(&bench.wake(16));
+    assert!(passed[0].contains("span 2/b1") && passed[0].contains("parent.span_id"), "{passed:?}");
+    assert_eq!(bench.metric("spanloom_orphans_refused_rewrites", "cause=\"collision\""), 1);
+}
+
+#[test]
+fn a_head_gets_a_link_to_its_parent() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "mode: link");
+    bench.check_untouched(CLIENT);
+    let first = print(&[bench.pass(parse(SERVER))]);
+    let passed = [first, print(&bench.wake(16))].concat().join("");
+    let link = "link 1/a2 app.agent.link.type=\"suspected_parent\" \
+                app.agent.link.confidence=0.995 app.agent.link.evidence=\"mcp_request_id\"";
+    assert!(passed.contains(link), "{passed}");
+    assert!(passed.contains("span 2/b1"), "{passed}");
+}
+
+#[test]
+fn what_is_held_at_the_end_is_handed_over() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let tool = "span 2/b1 \"search\" 5ms..9ms gen_ai.operation.name=\"execute_tool\"";
+    assert!(bench.pass(parse(tool)).is_empty());
+    assert!(print(&bench.finish())[0].contains("tool_call_root"));
+}
+
+#[test]
+fn tenants_are_never_joined() {
+    let call = "gen_ai.tool.call.id=\"call_Zx81kQp0aa\"";
+    for (other, joined) in [("acme", true), ("umbrella", false)] {
+        let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+        bench.check_untouched(&format!(
+            "resource tenant.id=\"acme\"\nscope -\n\
+             span 1/a1 parent=a0 \"call\" 0..9ms kind=client {call}\n\
+             span 1/a0 \"ask\" 0..10ms"
+        ));
+        let first = bench.pass(parse(&format!(
+            "resource tenant.id=\"{other}\"\nscope -\n\
+             span 2/b1 \"search\" 5ms..9ms gen_ai.operation.name=\"execute_tool\" {call}"
+        )));
+        let passed = [print(&[first]), print(&bench.finish())].concat();
+        assert_eq!(passed.iter().any(|text| text.contains("parent.span_id")), joined, "{passed:?}");
+    }
 }
 
 #[test]
@@ -97,13 +227,13 @@ fn deliberate_beginnings_are_not_tagged() {
         "\"chat\" gen_ai.operation.name=\"chat\"",
         "gen_ai.operation.name=\"execute_tool\" app.agent.orphan.signature=\"tool_call_root\"",
     ] {
-        Bench::new(Signal::Traces, "orphans", "{}").check_untouched(&format!("span 1/a1 {head}"));
+        Bench::new(Signal::Traces, "orphans", NOW).check_untouched(&format!("span 1/a1 {head}"));
     }
 }
 
 #[test]
 fn a_parent_that_never_came_is_missing_once_the_root_is_settled() {
-    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
     bench.check_untouched("span 1/a3 parent=ff 3ms..4ms\nspan 1/a1 0..9ms");
     bench.wait(14);
     bench.check_untouched("span 1/a4 parent=ff 3ms..4ms");
@@ -128,7 +258,7 @@ fn a_parent_that_never_came_is_missing_once_the_root_is_settled() {
 
 #[test]
 fn nothing_is_called_missing_that_may_have_been_forgotten() {
-    let mut bench = Bench::new(Signal::Traces, "orphans", "{limit_spans: 4}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{head_hold: 0s, limit_spans: 4}");
     bench.check_untouched("span 1/a1 0..9ms");
     bench.wait(20);
     bench.check_untouched("span 2/a1 0..9ms\nspan 2/a2 parent=a1\nspan 2/a3 parent=a1");
@@ -141,12 +271,12 @@ fn the_prefix_is_configurable() {
     let span = "span 1/a1 gen_ai.operation.name=\"execute_tool\"";
     let tags = tags("tool_call_root", "span_role", "", "\"tool_call_root\"");
     let tags = tags.replace("app.agent", "x");
-    check("orphans", "prefix: x", span, &format!("{span} {tags}"));
+    check("orphans", "{head_hold: 0s, prefix: x}", span, &format!("{span} {tags}"));
 }
 
 #[test]
 fn spans_with_invalid_ids_pass() {
-    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
     bench
         .check_untouched("span -/- gen_ai.operation.name=\"execute_tool\"\nspan 0/0\nspan x01/x02");
 }
@@ -172,7 +302,7 @@ proptest! {
         if let Some(root) = lines.pop() {
             lines.insert(order.index(count), root);
         }
-        let mut bench = Bench::new(Signal::Traces, "orphans", "settle: 60s");
+        let mut bench = Bench::new(Signal::Traces, "orphans", "{head_hold: 0s, settle: 60s}");
         let mut batch = String::new();
         for (line, (cut, wait)) in lines.iter().zip(cuts.iter().zip(waits)) {
             batch += line;

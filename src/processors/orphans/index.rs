@@ -1,0 +1,337 @@
+//! What passed lately that may be a parent: boundary spans, by trace, by the keys that they offer
+//! and by the groups that they are of.
+//!
+//! Spans are numbered as they come and kept in a queue; what was put into tables names them by
+//! number, and a number that has left the queue counts as nothing. So nothing has to be taken out
+//! of tables, and every step costs the same however much there is.
+
+use super::ages::Ages;
+use super::facts::{CLIENT, CONSUMER, Facts, SERVER};
+use super::seen::Seen;
+use super::words::Role;
+use crate::limits;
+use crate::moment::Moment;
+use crate::processors::memory::Memory;
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+/// A span that may be a parent.
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    pub trace: u128,
+    pub span: u64,
+    /// 0 for none.
+    pub parent: u64,
+    pub start: u64,
+    pub end: u64,
+    pub service: u64,
+    pub operation: u64,
+    pub tool: u64,
+    pub peer: u64,
+    pub tenant: u64,
+    pub role: Role,
+    pub kind: u8,
+    /// The one before it of its trace; [`NONE`] if there is none.
+    before: u64,
+    came: Duration,
+}
+
+/// No node.
+pub const NONE: u64 = u64::MAX;
+
+/// The root that started first.
+#[derive(Clone, Copy, Debug)]
+pub struct Root {
+    pub span: u64,
+    pub start: u64,
+    pub end: u64,
+    pub operation: u64,
+    /// When it passed.
+    pub passed: Duration,
+}
+
+/// What is remembered of a trace.
+#[derive(Clone, Copy)]
+pub struct Trace {
+    pub root: Option<Root>,
+    /// The number of the half of [`Seen`] at the trace's first span.
+    pub since: Option<u64>,
+    pub first: Duration,
+    /// When its latest span came.
+    pub last: Duration,
+    /// Of its boundary spans.
+    pub start: u64,
+    pub end: u64,
+    pub sessions: [u64; 2],
+    pub conversations: [u64; 2],
+    /// Roots that passed.
+    pub roots: u32,
+    pub tenant: u64,
+    pub spans: u32,
+    latest: u64,
+}
+
+impl Default for Trace {
+    fn default() -> Trace {
+        Trace {
+            root: None,
+            since: None,
+            first: Duration::MAX,
+            last: Duration::ZERO,
+            start: u64::MAX,
+            end: 0,
+            sessions: [0; 2],
+            conversations: [0; 2],
+            roots: 0,
+            tenant: 0,
+            spans: 0,
+            latest: NONE,
+        }
+    }
+}
+
+impl Trace {
+    /// Whether spans of it are of a group of the head's.
+    pub fn shares_group(&self, head: &Facts) -> bool {
+        let known = |group| self.sessions.contains(&group) || self.conversations.contains(&group);
+        head.groups().any(known)
+    }
+
+    /// Whether it is several traces in one.
+    pub fn is_over_merged(&self) -> bool {
+        let long = self.last.saturating_sub(self.first) > limits::ORPHAN_MERGED_AGE
+            || self.end.saturating_sub(self.start) > limits::ORPHAN_MERGED_AGE.as_nanos() as u64;
+        let endless = self.root.is_none() && self.spans > limits::ORPHAN_MERGED_SPANS && long;
+        // Agents may have conversations of their own, but not beside each other.
+        let apart = self.conversations[1] != 0 && self.roots > 1;
+        self.sessions[1] != 0 || apart || endless
+    }
+}
+
+/// Up to so many have a key, or are of a group; with more there is no telling.
+pub const CANDIDATES: usize = 8;
+pub const GROUP_TRACES: usize = 32;
+
+/// Those that have something in common.
+#[derive(Default)]
+pub struct Few<T, const N: usize> {
+    pub all: SmallVec<[T; 2]>,
+    /// There are more.
+    pub more: bool,
+}
+
+impl<T: PartialEq + Copy, const N: usize> Few<T, N> {
+    fn add(&mut self, one: T) {
+        if self.all.contains(&one) {
+            return;
+        }
+        if self.all.len() < N {
+            self.all.push(one);
+        } else {
+            self.more = true;
+        }
+    }
+}
+
+/// How often spans of an operation have a parent.
+#[derive(Clone, Copy, Default)]
+pub struct Rate {
+    pub children: u32,
+    pub roots: u32,
+}
+
+impl Rate {
+    pub fn total(&self) -> u32 {
+        self.children + self.roots
+    }
+
+    /// The share with a parent; 0 of none.
+    pub fn share(&self) -> f64 {
+        f64::from(self.children) / f64::from(self.total().max(1))
+    }
+}
+
+/// Whether operations are learned from this trace: one of four is enough.
+pub fn is_sample(trace: u128) -> bool {
+    (trace >> 64 ^ trace) & 3 == 0
+}
+
+/// Notes a group of a trace; yields it if it is new.
+fn join_group(known: &mut [u64; 2], group: u64) -> Option<u64> {
+    let free = known.iter().position(|known| *known == group || *known == 0)?;
+    let place = known.get_mut(free).filter(|known| group != 0 && **known == 0)?;
+    *place = group;
+    Some(group)
+}
+
+/// The index.
+pub struct Index {
+    nodes: VecDeque<Node>,
+    /// The number of the first in the queue.
+    first: u64,
+    limit: usize,
+    spans: Ages<u64>,
+    keys: Ages<Few<u64, CANDIDATES>>,
+    groups: Ages<Few<u128, GROUP_TRACES>>,
+    pub rates: Ages<Rate>,
+    /// How often an operation was seen below another.
+    pub edges: Ages<u32>,
+    /// Clients by whom they call.
+    pub calls: Ages<Calls>,
+    /// Parents of spans of other processes.
+    pub answered: Seen,
+    pub traces: Memory<Trace>,
+    pub hasher: RandomState,
+}
+
+/// Who called a service lately.
+#[derive(Default)]
+pub struct Calls {
+    pub nodes: VecDeque<u64>,
+    pub last: Duration,
+}
+
+impl Index {
+    pub fn new(limit: usize, traces: Memory<Trace>, hasher: RandomState) -> Index {
+        Index {
+            nodes: VecDeque::new(),
+            first: 0,
+            limit,
+            spans: Ages::new(limit * 2),
+            keys: Ages::new(limit * 2),
+            groups: Ages::new(limit),
+            rates: Ages::new(limits::ORPHAN_OPERATIONS),
+            edges: Ages::new(limits::ORPHAN_OPERATIONS * 4),
+            calls: Ages::new(limits::ORPHAN_OPERATIONS),
+            answered: Seen::new(limit),
+            traces,
+            hasher,
+        }
+    }
+
+    /// Forgets boundary spans that came too long ago to be anybody's parent.
+    pub fn expire(&mut self, now: Moment) {
+        self.traces.expire(now);
+        while let Some(node) = self.nodes.front()
+            && node.came + limits::ORPHAN_CANDIDATE_TIME <= now.monotonic
+        {
+            self.nodes.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Boundary spans that are remembered.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn node(&self, number: u64) -> Option<&Node> {
+        let at = number.checked_sub(self.first)?;
+        self.nodes.get(usize::try_from(at).ok()?)
+    }
+
+    /// The boundary span of these ids.
+    pub fn find(&self, trace: u128, span: u64) -> Option<&Node> {
+        let number = self.spans.get(self.hasher.hash_one((trace, span)))?;
+        self.node(*number).filter(|node| node.trace == trace && node.span == span)
+    }
+
+    /// Those that offer `key`.
+    pub fn offering(&self, key: u64) -> Option<&Few<u64, CANDIDATES>> {
+        self.keys.get(key)
+    }
+
+    /// The traces of a group.
+    pub fn group(&self, group: u64) -> Option<&Few<u128, GROUP_TRACES>> {
+        self.groups.get(group)
+    }
+
+    /// The boundary spans of a trace, the latest first, up to a bound.
+    pub fn of_trace(&self, latest: u64) -> impl Iterator<Item = &Node> {
+        let mut next = latest;
+        let nodes = std::iter::from_fn(move || {
+            let node = self.node(next)?;
+            next = node.before;
+            Some(node)
+        });
+        nodes.take(limits::ORPHAN_TRACE_NODES)
+    }
+
+    /// What is known of a trace.
+    pub fn trace(&mut self, trace: u128, now: Moment) -> Option<Trace> {
+        self.traces.get(trace, now).copied()
+    }
+
+    /// The latest boundary span of a trace.
+    pub fn latest(trace: &Trace) -> u64 {
+        trace.latest
+    }
+
+    /// Notes a boundary span.
+    pub fn add(&mut self, facts: &Facts, now: Moment) {
+        let number = self.first + self.nodes.len() as u64;
+        let mut fresh: SmallVec<[u64; 2]> = SmallVec::new();
+        let before = self.traces.update(facts.trace, now, |trace| {
+            trace.start = trace.start.min(facts.start);
+            trace.end = trace.end.max(facts.end);
+            trace.tenant = facts.tenant;
+            fresh.extend(join_group(&mut trace.sessions, facts.session));
+            fresh.extend(join_group(&mut trace.conversations, facts.conversation));
+            trace.roots += u32::from(facts.parent.is_none());
+            std::mem::replace(&mut trace.latest, number)
+        });
+        for group in fresh {
+            self.groups.update(group, |traces| traces.add(facts.trace));
+        }
+        let parent = facts.parent.unwrap_or(0);
+        let node = Node {
+            trace: facts.trace,
+            span: facts.span,
+            parent,
+            start: facts.start,
+            end: facts.end,
+            service: facts.service,
+            operation: facts.operation,
+            tool: facts.tool,
+            peer: facts.peer,
+            tenant: facts.tenant,
+            role: facts.role,
+            kind: facts.kind,
+            before,
+            came: now.monotonic,
+        };
+        if self.nodes.len() >= self.limit {
+            self.nodes.pop_front();
+            self.first += 1;
+        }
+        self.nodes.push_back(node);
+        self.spans.update(self.hasher.hash_one((facts.trace, facts.span)), |at| *at = number);
+        for key in &facts.offers {
+            self.keys.update(key.hash, |few| {
+                few.all.retain(|number| *number >= self.first);
+                few.add(number);
+            });
+        }
+        if parent != 0 && matches!(facts.kind, SERVER | CONSUMER) {
+            self.answered.insert(facts.trace, parent);
+        }
+        if facts.kind == CLIENT && facts.peer != 0 {
+            self.calls.update(facts.peer, |calls| {
+                calls.last = now.monotonic;
+                if calls.nodes.len() >= limits::ORPHAN_CALLS {
+                    calls.nodes.pop_front();
+                }
+                calls.nodes.push_back(number);
+            });
+        }
+        if is_sample(facts.trace) {
+            self.rates.update(facts.operation, |rate| match facts.parent {
+                Some(_) => rate.children = rate.children.saturating_add(1),
+                None => rate.roots = rate.roots.saturating_add(1),
+            });
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What is wrong at a head, if anything: which signatures apply, and what the search for a parent
+//! found.
+
+use super::calls;
+use super::facts::{CONSUMER, Facts, SERVER};
+use super::index::Index;
+use super::matching::{Found, Match, Search};
+use super::seen::Seen;
+use super::tags::{Finding, Parent, Signature, cause, evidence, status};
+use super::words::Role;
+use crate::limits;
+use crate::moment::Moment;
+use std::time::Duration;
+
+/// Shares of children: an operation that usually has a parent, and one that nearly always has.
+const USUALLY: f64 = 0.5;
+const NEARLY_ALWAYS: f64 = 0.9;
+/// Spans after which a share counts.
+const SAMPLES: u32 = 20;
+/// An operation whose spans are roots, and after how many it counts as that.
+const NEVER: f64 = 0.02;
+const SAMPLES_NEVER: u32 = 500;
+
+/// Gaps below this are no gaps.
+const GAP_MIN: u64 = 50_000_000;
+
+/// What is looked at.
+pub struct Judge<'j> {
+    pub index: &'j mut Index,
+    pub seen: &'j Seen,
+    pub settle: Duration,
+    pub tool_below_agent: bool,
+    pub now: Moment,
+}
+
+/// What is to be done with a head.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// It is none.
+    Pass,
+    Tag(Box<Finding>),
+    /// Its parent, or evidence of it, may still come.
+    Wait,
+}
+
+impl Judge<'_> {
+    /// Judges a head when it comes.
+    pub fn first(&mut self, head: &Facts) -> Verdict {
+        if legitimate(head) {
+            return Verdict::Pass;
+        }
+        if head.parent.is_some() {
+            return if self.is_outside(head) { Verdict::Pass } else { Verdict::Wait };
+        }
+        let (finding, sure) = self.root(head);
+        match finding {
+            Some(finding) if sure => Verdict::Tag(Box::new(finding)),
+            Some(_) => Verdict::Wait,
+            None if self.is_suspect(head) => Verdict::Wait,
+            None => Verdict::Pass,
+        }
+    }
+
+    /// Judges a head that has waited. `last` if it cannot wait longer.
+    pub fn due(&mut self, head: &Facts, last: bool) -> Verdict {
+        let finding = match head.parent {
+            None => self.root(head).0,
+            Some(parent) if self.seen.contains(head.trace, parent) => None,
+            Some(_) => match self.dangling(head) {
+                Verdict::Wait if last => None,
+                Verdict::Wait => return Verdict::Wait,
+                Verdict::Tag(finding) => Some(*finding),
+                Verdict::Pass => None,
+            },
+        };
+        finding.map_or(Verdict::Pass, |finding| Verdict::Tag(Box::new(finding)))
+    }
+
+    /// Whether a root, of which nothing is known to be wrong, may be found to be torn off.
+    fn is_suspect(&mut self, head: &Facts) -> bool {
+        let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();
+        if rate.total() >= SAMPLES_NEVER && rate.share() < NEVER {
+            return false;
+        }
+        let unanswered = !matches!(calls::caller(self.index, head), Found::Nothing);
+        let hardly_a_root = matches!(head.role, Role::Tool | Role::Llm | Role::Leaf);
+        let answers = head.kind == SERVER;
+        let usual_child = rate.total() >= SAMPLES && rate.share() >= USUALLY;
+        let named =
+            head.names.iter().any(|key| !answers || self.index.offering(key.hash).is_some());
+        (hardly_a_root && (!answers || self.is_called(head.service)))
+            || head.kind == CONSUMER
+            || head.captured.is_some()
+            || named
+            || unanswered
+            || self.is_amid_own(head)
+            || usual_child
+            || (!answers && self.has_company(head))
+    }
+
+    /// Whether the head's own trace began well before it.
+    fn is_amid_own(&mut self, head: &Facts) -> bool {
+        let distance = limits::ORPHAN_DISTANCE.as_nanos() as u64;
+        let trace = self.index.trace(head.trace, self.now);
+        trace.is_some_and(|trace| trace.start.saturating_add(distance) < head.start)
+    }
+
+    /// Whether another trace of the head's groups may be open.
+    fn has_company(&mut self, head: &Facts) -> bool {
+        let groups = head.groups().filter_map(|group| self.index.group(group));
+        let traces: Vec<u128> = groups.flat_map(|few| few.all.iter().copied()).collect();
+        let (index, now) = (&mut *self.index, self.now);
+        traces.into_iter().filter(|trace| *trace != head.trace).any(|trace| {
+            index.trace(trace, now).is_some_and(|t| t.root.is_none() || t.end >= head.start)
+        })
+    }
+
+    /// Whether calls of the service were seen lately.
+    fn is_called(&self, service: u64) -> bool {
+        let last = self.index.calls.get(service).map(|calls| calls.last);
+        last.is_some_and(|last| last + limits::ORPHAN_CALLER_TIME > self.now.monotonic)
+    }
+
+    /// Whether the head's parent is in another process that sends nothing here.
+    fn is_outside(&self, head: &Facts) -> bool {
+        head.kind == SERVER && head.remote() != Some(false) && !self.is_called(head.service)
+    }
+
+    /// A root: what is wrong, and whether more evidence could not change it.
+    fn root(&mut self, head: &Facts) -> (Option<Finding>, bool) {
+        let Some(trace) = self.index.trace(head.trace, self.now) else { return (None, true) };
+        let mut search =
+            Search { index: self.index, tool_below_agent: self.tool_below_agent, now: self.now };
+        let exact = search.exact(head);
+        let begun = trace.start.saturating_add(limits::ORPHAN_DISTANCE.as_nanos() as u64);
+        let second = trace.root.is_some_and(|root| root.span != head.span) || begun < head.start;
+        let merged = trace.is_over_merged();
+        let (grouped, amid) = if second { (Found::Nothing, None) } else { search.in_groups(head) };
+        let found = match (exact, calls::caller(search.index, head), grouped) {
+            (Found::One(found), ..) => Found::One(found),
+            (_, Found::One(mut found), _) => {
+                let known = search.index.trace(found.trace, self.now);
+                if known.is_some_and(|trace| trace.shares_group(head)) {
+                    found.confidence = 0.98;
+                }
+                Found::One(found)
+            }
+            (several, ..) if second => match search.in_trace(head) {
+                Found::Nothing => several,
+                found => found,
+            },
+            (several, calls, Found::Nothing) => match several {
+                Found::Nothing => calls,
+                several => several,
+            },
+            (.., grouped) => grouped,
+        };
+        let elsewhere = found.one().is_some_and(|found| found.trace != head.trace);
+        let keyed = found.one().is_some_and(|found| found.tier <= 1);
+        let called = found.one().is_some_and(|found| found.evidence == evidence::CLIENT_SERVER);
+        let end = amid.filter(|_| self.may_be_amid(head));
+        let amid = end.is_some();
+        let mut finding = Finding::default();
+        if head.role == Role::Tool
+            && (head.kind != SERVER || keyed || called || self.is_called(head.service))
+        {
+            finding.add(Signature::ToolCallRoot);
+        }
+        if (elsewhere && (keyed || called))
+            || head.captured.is_some_and(|(trace, _)| trace != head.trace)
+        {
+            finding.add(Signature::TraceDiscontinuity);
+        }
+        if (second && !merged) || amid {
+            finding.add(Signature::MidSequenceRoot);
+        }
+        if merged {
+            finding.add(Signature::OverMerged);
+        }
+        let basis = match (second, merged, finding.signatures.first()) {
+            (_, _, None) => return (None, false),
+            (_, _, Some(Signature::ToolCallRoot)) => evidence::SPAN_ROLE,
+            (true, ..) | (_, true, _) => evidence::TRACE_ID,
+            (_, _, Some(Signature::TraceDiscontinuity)) => evidence::CAPTURED_TRACEPARENT,
+            _ => evidence::SESSION,
+        };
+        let found =
+            if finding.signatures[..] == [Signature::OverMerged] { Found::Nothing } else { found };
+        let sure = (keyed || second || merged) && !matches!(found, Found::Several(..));
+        conclude(&mut finding, head, found, basis);
+        if let Some(end) = end {
+            gap(&mut finding, head, end);
+        }
+        finding.cause = self.cause(head, &finding);
+        (Some(finding), sure)
+    }
+
+    /// Whether the head is no beginning of a turn of its own.
+    fn may_be_amid(&self, head: &Facts) -> bool {
+        let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();
+        let usual_child = rate.total() >= SAMPLES && rate.share() >= NEARLY_ALWAYS;
+        usual_child || head.kind != SERVER
+    }
+
+    /// Why a root stands where it does.
+    fn cause(&self, head: &Facts, finding: &Finding) -> Option<&'static str> {
+        let has = |signature| finding.signatures.contains(&signature);
+        if head.sampled_out {
+            return Some(cause::SAMPLED);
+        }
+        if has(Signature::TraceDiscontinuity) || has(Signature::MidSequenceRoot) {
+            if head.kind == CONSUMER {
+                return Some(cause::CONSUMER_ROOT_WITHOUT_LINK);
+            }
+            if head.role == Role::Llm {
+                return Some(cause::LLM_ROOT);
+            }
+        }
+        if has(Signature::UnexplainedGap) && head.kind == CONSUMER {
+            return Some(cause::QUEUE_TRANSIT);
+        }
+        let alone = finding.signatures.first() == Some(&Signature::ToolCallRoot);
+        let answers = matches!(head.kind, SERVER);
+        let nobody = finding.parent.is_none() && !self.is_called(head.service);
+        (alone && answers && nobody).then_some(cause::UNINSTRUMENTED_CALLER)
+    }
+
+    /// A span whose parent has not come.
+    fn dangling(&mut self, head: &Facts) -> Verdict {
+        let Some(trace) = self.index.trace(head.trace, self.now) else { return Verdict::Pass };
+        if self.is_outside(head) {
+            return Verdict::Pass;
+        }
+        if !trace.since.is_some_and(|since| self.seen.reaches_back_to(since)) {
+            return Verdict::Pass;
+        }
+        let settled = |since: Duration| since + self.settle <= self.now.monotonic;
+        match trace.root {
+            Some(root) if root.end < head.end && !settled(trace.last) => return Verdict::Wait,
+            Some(root) if !settled(root.passed) => return Verdict::Wait,
+            None if !settled(trace.last) => return Verdict::Wait,
+            _ => {}
+        }
+        let mut search =
+            Search { index: self.index, tool_below_agent: self.tool_below_agent, now: self.now };
+        // Others name the same parent: it may still come.
+        let found = match search.exact(head) {
+            Found::One(found) if Some(found.span) == head.parent => Found::Nothing,
+            // The head names another one, so this is not certain.
+            Found::One(found) => Found::One(Match { confidence: 0.85, ..found }),
+            found => found,
+        };
+        let mut finding = Finding::default();
+        if head.role == Role::Tool {
+            finding.add(Signature::ToolCallRoot);
+        }
+        finding.add(Signature::MissingParent);
+        if trace.is_over_merged() {
+            finding.add(Signature::OverMerged);
+        }
+        let tool = head.role == Role::Tool;
+        let basis = if tool { evidence::SPAN_ROLE } else { evidence::PARENT_ID };
+        conclude(&mut finding, head, found, basis);
+        if finding.parent.is_none() && finding.status == status::UNRESOLVED {
+            finding.status = status::PENDING;
+        }
+        finding.cause = Some(match head.remote() {
+            _ if head.sampled_out => cause::SAMPLED,
+            Some(false) => cause::PENDING_LOCAL,
+            Some(true) => cause::REMOTE_UNSEEN,
+            None => cause::UNKNOWN,
+        });
+        Verdict::Tag(Box::new(finding))
+    }
+}
+
+/// Whether the head may stand at the top of its fragment by what it says itself.
+pub fn legitimate(head: &Facts) -> bool {
+    head.tagged || head.deliberate || head.links_elsewhere || (head.kind == CONSUMER && head.links)
+}
+
+/// Puts into the finding what was found of the parent, and the gap before the head.
+fn conclude(finding: &mut Finding, head: &Facts, found: Found, basis: &'static str) {
+    (finding.status, finding.evidence) = (status::UNRESOLVED, basis);
+    match found {
+        Found::Nothing => {}
+        Found::Several(evidence, count) => {
+            (finding.status, finding.evidence) = (status::AMBIGUOUS, evidence);
+            finding.candidates = count;
+        }
+        Found::One(found) => {
+            gap(finding, head, found.ended);
+            finding.candidates = found.candidates;
+            if found.confidence < 0.5 {
+                return;
+            }
+            let resolved = found.confidence >= 0.9;
+            finding.status = if resolved { status::RESOLVED } else { status::SUSPECTED };
+            finding.evidence = found.evidence;
+            finding.parent = Some(Parent {
+                trace: found.trace,
+                span: found.span,
+                service: String::new(),
+                service_hash: found.service,
+                tier: found.tier,
+                confidence: found.confidence,
+            });
+            finding.asked_by = found.cause;
+        }
+    }
+}
+
+/// The time between `ended`, if that is known, and the head: nothing explains it.
+fn gap(finding: &mut Finding, head: &Facts, ended: u64) {
+    let Some(gap) = head.start.checked_sub(ended).filter(|_| ended > 0) else { return };
+    if gap >= GAP_MIN && gap <= limits::ORPHAN_GAP_MAX.as_nanos() as u64 {
+        finding.add(Signature::UnexplainedGap);
+        finding.gap_ms = Some(gap as f64 / 1e6);
+    }
+}
