@@ -3,6 +3,10 @@
 //! A bound that a user can set has its default here and its key in the component that obeys it.
 //! What a bound refuses is counted under the metric that its comment names.
 
+mod orphans;
+
+pub use orphans::*;
+
 use crate::otlp::check::Bounds;
 use std::time::Duration;
 
@@ -382,94 +386,10 @@ pub const FRAGMENTS: usize = 50_000;
 /// Time that they are, since their last use. As [`TRACE_TTL`].
 pub const FRAGMENTS_TTL: Duration = Duration::from_secs(600);
 
-/// Traces whose roots are remembered: 200 bytes each. Key `orphans.limit_traces`; metric
-/// `spanloom_orphans_forgotten_traces`.
-pub const ORPHAN_TRACES: i64 = 50_000;
-
-/// Span ids that are remembered: 18 bytes each when full. At 10,000 spans a second this reaches
-/// back 50 s. Key `orphans.limit_spans`.
-pub const ORPHAN_SPANS: i64 = 500_000;
-
-/// How long a head waits for evidence of its parent, in the configuration's notation: two intervals
-/// of 5 s at which SDKs export, and what comes late. Key `orphans.head_hold`.
-pub const ORPHAN_HOLD: &str = "15s";
-
-/// How long a head waits whose trace has no root yet and still grows, in the configuration's
-/// notation: most agents are done by then. Key `orphans.hold_max`.
-pub const ORPHAN_HOLD_MAX: &str = "60s";
-
-/// MiB of heads, and in mode `rewrite` of fragments, that are held. Beyond it the oldest are judged
-/// early. Key `orphans.limit_mib`; metric `spanloom_orphans_hurried`.
-pub const ORPHAN_MIB: i64 = 32;
-
-/// Held heads are judged at multiples of this time, so that they leave together.
-pub const ORPHAN_TICK: Duration = Duration::from_millis(500);
-
-/// Boundary spans (calls, agents, tools) that are remembered as parents: 300 bytes each with their
-/// keys. Key `orphans.limit_boundaries`; metric `spanloom_orphans_boundaries`.
-pub const ORPHAN_BOUNDARIES: i64 = 100_000;
-
-/// How long a boundary span is remembered.
-pub const ORPHAN_CANDIDATE_TIME: Duration = Duration::from_secs(600);
-
-/// Boundary spans that are looked at for one head, the latest of each trace that it may be of:
-/// heads come soon after their parents, and the search must not grow with the traces.
-pub const ORPHAN_TRACE_NODES: usize = 256;
-
-/// Spans that hold one head and are compared with each other: agents nest under ten.
-pub const ORPHAN_HOLDERS: usize = 16;
-
-/// Operations (service, kind and name) of which it is learned how they are called.
-pub const ORPHAN_OPERATIONS: usize = 8192;
-
-/// A trace without a root that has more spans than this and is longer than this is several.
-pub const ORPHAN_MERGED_SPANS: u32 = 10_000;
-pub const ORPHAN_MERGED_AGE: Duration = Duration::from_secs(3600);
-
-/// Calls of one service that are compared with one answer, the latest: 100 a second for the seconds
-/// that pass between a call's end and an answer's export.
-pub const ORPHAN_CALLS: usize = 512;
-
-/// Spans above each other that are followed at most: agents nest under 30, and a ring of spans that
-/// are each other's parents must end somewhere.
-pub const ORPHAN_DEPTH: usize = 64;
-
-/// Time from the start of a trace within which another root begins with it and not amid it.
-pub const ORPHAN_DISTANCE: Duration = Duration::from_millis(300);
-
-/// How far clocks of hosts may be apart: a child may seem to start so much before its parent.
-pub const ORPHAN_SKEW: Duration = Duration::from_secs(1);
-
-/// Time after a trace's end within which a consumer's span may still be of it.
-pub const ORPHAN_GAP_MAX: Duration = Duration::from_secs(600);
-
-/// Time without callers after which a service counts as one that is called from outside.
-pub const ORPHAN_CALLER_TIME: Duration = Duration::from_secs(86_400);
-
-/// Traces that were rewritten, of which late spans follow, and for how long: 64 bytes each.
-pub const ORPHAN_ALIASES: usize = 100_000;
-pub const ORPHAN_ALIAS_TIME: Duration = Duration::from_secs(86_400);
-
-/// Time without spans after which a trace takes no fragments: backends have stored it for good.
-pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);
-
-/// Fragments that go into one trace, and the spans that it has then: above any agent's run, and
-/// below what backends show. Metric `spanloom_orphans_refused_rewrites`.
-pub const ORPHAN_FRAGMENTS: u32 = 200;
-pub const ORPHAN_MENDED_SPANS: usize = 50_000;
-
-/// Service names that are remembered, to name the service of a parent.
-pub const ORPHAN_SERVICES: usize = 4096;
-
 /// How long a trace is remembered that shows no more spans, in the configuration's notation: an
 /// agent that waits for a person or a slow tool is silent for minutes. Keys `baggage.ttl` and
 /// `orphans.ttl`.
 pub const TRACE_TTL: &str = "10m";
-
-/// Time from a trace's root to the last of its spans, after which a parent that never came is
-/// called missing, in the configuration's notation. SDKs export every 5 s; this is three times
-/// that. Key `orphans.settle`.
-pub const ORPHAN_SETTLE: &str = "15s";
 
 /// Bytes of one record of a telemetry file: a line, or a message with its length. As for requests,
 /// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.

@@ -7,6 +7,7 @@
 //! An inspector sees what came in without what those before it took out, of what they changed the
 //! key alone, and not yet what they added. Whoever must see additions too is no inspector.
 
+use super::held;
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
 use super::{Out, Stateful, Stateless};
@@ -14,11 +15,9 @@ use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{key_value, log_record, span};
-use crate::otlp::partition::partition;
 use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value, WireType};
 use crate::telemetry::Counter;
-use crate::verdict::Verdict;
 use std::sync::Arc;
 
 /// A processor that looks at items one by one and says what it changes as edits.
@@ -466,7 +465,7 @@ impl Stateful for Row {
         }
         match self.inspection.inspectors.last_mut() {
             Some(last) if last.may_hold() => {
-                hold(last.as_mut(), batch, now, out);
+                held::hold(last.as_mut(), batch, now, out);
                 last.wake(now, out);
             }
             _ => out.pass(batch),
@@ -488,31 +487,6 @@ impl Stateful for Row {
             last.finish(now, out);
         }
     }
-}
-
-/// Passes `batch` but for what `inspector` holds of it. For that whoever waits is answered: no
-/// client waits as long as a processor may hold.
-fn hold(inspector: &mut dyn Inspector, batch: Batch, now: Moment, out: &mut Out) {
-    let numbers = inspector.holds();
-    if numbers.is_empty() {
-        return out.pass(batch);
-    }
-    let (mut numbers, mut number) = (numbers.into_iter().peekable(), 0);
-    let parts = partition(batch.signal().message(), batch.bytes(), |_| {
-        let held = numbers.next_if_eq(&number).is_some();
-        number += 1;
-        usize::from(held)
-    });
-    for (held, part) in parts {
-        let mut part = batch.part(part.bytes, part.items);
-        if held == 0 {
-            out.pass(part);
-        } else {
-            part.receipts.take_custody();
-            inspector.hold(part, now);
-        }
-    }
-    batch.settle(&Verdict::Accepted);
 }
 
 #[cfg(test)]

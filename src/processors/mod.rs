@@ -25,6 +25,7 @@ mod batch;
 mod counts;
 mod filter;
 pub mod fragments;
+mod held;
 pub mod inspect;
 mod memory;
 mod memory_limiter;
