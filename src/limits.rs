@@ -5,9 +5,8 @@
 
 mod orphans;
 
-pub use orphans::*;
-
 use crate::otlp::check::Bounds;
+pub use orphans::*;
 use std::time::Duration;
 
 /// Bytes of one request after decompression. OTLP 1.11 recommends 64 MiB. Keys
@@ -394,6 +393,9 @@ pub const TRACE_TTL: &str = "10m";
 /// Bytes of one record of a telemetry file: a line, or a message with its length. As for requests,
 /// since the one becomes the other. Key `max_log_size`; metric `spanloom_receiver_bad_records`.
 pub const FILE_RECORD_BYTES: usize = REQUEST_BYTES;
+
+/// Bytes that a compressed file may unfold to for `spanloom diagnose`; a person sees the error.
+pub const DIAGNOSE_BYTES: usize = 1 << 30;
 
 /// Bytes of records of a file that are read, and handed to the pipelines, as one batch.
 pub const FILE_BATCH_BYTES: usize = 1 << 20;

@@ -156,14 +156,20 @@ fn the_demo_shows_the_run_before_and_after() {
     let output = command().arg("demo").output().expect("it runs");
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    let (tagged, joined) = shown.split_once("mode: rewrite").expect("it is played twice");
     let (mut before, mut after) = (String::new(), String::new());
-    for line in shown.lines() {
+    for line in tagged.lines() {
         before.extend(line.chars().take(SIDE));
         after.extend(line.chars().skip(SIDE));
     }
     assert!(before.contains("4111 1111 1111 1111") && !after.contains("4111"), "{shown}");
     assert!(after.contains("tool_call_root") && !before.contains("tool_call_root"), "{shown}");
     assert!(after.contains("alice"), "{shown}");
+    let traces = |text: &str| text.matches("trace 0000").count();
+    assert_eq!((traces(&before), traces(&after), traces(joined)), (4, 4, 1), "{shown}");
+    assert!(joined.contains("· 12 spans ·") && !joined.contains("4111"), "{shown}");
+    // Every span of the joined run is alice's.
+    assert_eq!(joined.matches("user.id=alice").count(), 12, "{shown}");
 }
 
 #[test]

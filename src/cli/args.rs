@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use super::{demo, health, load, manual, replay, status};
+use super::{demo, diagnose, health, load, manual, replay, status};
 use clap::{Parser, Subcommand};
 use std::num::NonZeroUsize;
 
@@ -50,6 +50,8 @@ pub enum Command {
     Schema,
     /// Play a broken multi-agent run through spanloom and show it before and after
     Demo(demo::Options),
+    /// Say which traces in files of spans are torn, by what, and what mends them; exit 3 if any is
+    Diagnose(diagnose::Options),
     /// Send agent-shaped spans to an OTLP endpoint at a given rate
     Load(load::Options),
     /// Show what a running spanloom does: rates, drops by rule, queues, findings

@@ -8,6 +8,7 @@ mod client;
 mod components;
 mod config;
 mod demo;
+mod diagnose;
 mod health;
 mod load;
 mod manual;
@@ -20,9 +21,10 @@ use args::{Args, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Exit codes: 0 done, 1 configuration or usage, 2 failed at run time.
+/// Exit codes: 0 done, 1 configuration or usage, 2 failed at run time, 3 a trace is torn.
 const USAGE: u8 = 1;
 const FAILED: u8 = 2;
+const TORN: u8 = 3;
 
 /// Reads the arguments and does what they say.
 pub fn main() -> ExitCode {
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
         Some(Command::Components) => components::components(),
         Some(Command::Schema) => print::schema(),
         Some(Command::Demo(options)) => demo::demo(&options),
+        Some(Command::Diagnose(options)) => diagnose::diagnose(&options),
         Some(Command::Load(options)) => load::load(&options),
         Some(Command::Status(options)) => status::status(&options),
         Some(Command::Replay(options)) => replay::replay(&options),

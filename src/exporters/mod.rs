@@ -22,7 +22,7 @@ mod connector;
 mod debug;
 mod file;
 pub mod keys;
-mod mask;
+pub mod mask;
 mod nop;
 mod otlp_grpc;
 mod otlp_http;

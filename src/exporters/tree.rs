@@ -369,7 +369,7 @@ pub fn service(resource: Option<crate::otlp::wire::Message<'_>>) -> String {
 }
 
 /// `1.20 s`, `900 ms`, `15 µs`.
-fn duration(nanos: u64) -> String {
+pub fn duration(nanos: u64) -> String {
     match nanos {
         0..1_000_000 => format!("{} µs", nanos / 1_000),
         1_000_000..1_000_000_000 => format!("{} ms", nanos / 1_000_000),

@@ -26,8 +26,9 @@
 //! - Damage costs what is damaged: the reader goes on at the next whole record, counts what is
 //!   missing, and keeps a copy of the bytes.
 //!
-//! Absent: maps of files into memory, whose errors are signals; preallocation, which cost more than
-//! it gained; and compaction, since a queue that is emptied in order needs none.
+//! Absent: maps of files into memory, whose errors are signals; and compaction, since a queue that
+//! is emptied in order needs none. Not here yet: room that is written ahead. A sync of a file that
+//! grows waits for the file system's own journal as well; over zeros it does not.
 
 mod files;
 mod log;

@@ -1,4 +1,4 @@
-//! The bounds of `orphans`: how long it waits, what it remembers, how far it looks.
+//! The bounds of `orphans`: what is remembered of spans, and for how long heads wait.
 
 use std::time::Duration;
 

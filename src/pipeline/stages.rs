@@ -11,7 +11,8 @@ use super::book::Book;
 use super::chain::{Chain, Follower, Link};
 use super::entry::Leading;
 use crate::account::Limit;
-use crate::processors::inspect::{Inspector, Row};
+use crate::processors::inspect::Inspector;
+use crate::processors::row::Row;
 use crate::processors::{Built, Stateful, Stateless};
 use crate::telemetry::Counter;
 use std::sync::Arc;
@@ -96,8 +97,8 @@ fn is_stateless(stage: &Stage) -> bool {
 
 fn joins(before: &Stage, stage: &Stage) -> bool {
     let holds = matches!(&before.processor, Built::Inspector(inspector) if inspector.may_hold());
-    let both = inspects(before) && inspects(stage);
-    before.name != stage.name && !is_stateless(stage) && !holds && both
+    let inspect = inspects(before) && inspects(stage);
+    before.name != stage.name && !is_stateless(stage) && !holds && inspect
 }
 
 fn inspects(stage: &Stage) -> bool {

@@ -7,17 +7,15 @@
 //! An inspector sees what came in without what those before it took out, of what they changed the
 //! key alone, and not yet what they added. Whoever must see additions too is no inspector.
 
-use super::held;
 use super::names::{Names, Pattern};
 use super::sieve::{Place, Sieve};
-use super::{Out, Stateful, Stateless};
+use super::{Out, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{key_value, log_record, span};
 use crate::otlp::view::{self, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message, Value, WireType};
-use crate::telemetry::Counter;
 use std::sync::Arc;
 
 /// A processor that looks at items one by one and says what it changes as edits.
@@ -377,10 +375,10 @@ fn only_key(attribute: &[u8]) -> &[u8] {
 
 /// Inspectors in a row.
 pub struct Inspection<'i> {
-    inspectors: Vec<Box<dyn Inspector + 'i>>,
+    pub(super) inspectors: Vec<Box<dyn Inspector + 'i>>,
     sieve: Sieve,
     /// Items of the last batch that each inspector left.
-    left: Vec<usize>,
+    pub(super) left: Vec<usize>,
     edits: Edits,
 }
 
@@ -439,52 +437,6 @@ impl<'i> Inspection<'i> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Inspectors in a row as one processor.
-pub struct Row {
-    inspection: Inspection<'static>,
-    /// Of each but the last: what it passed on, and what came in behind it.
-    between: Vec<(Counter, Counter)>,
-}
-
-impl Row {
-    pub fn new(inspectors: Vec<Box<dyn Inspector>>, between: Vec<(Counter, Counter)>) -> Row {
-        Row { inspection: Inspection::new(inspectors), between }
-    }
-}
-
-impl Stateful for Row {
-    fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
-        let batch = self.inspection.run(batch, now);
-        for ((passed, came), left) in self.between.iter().zip(&self.inspection.left) {
-            passed.add(*left);
-            came.add(*left);
-        }
-        match self.inspection.inspectors.last_mut() {
-            Some(last) if last.may_hold() => {
-                held::hold(last.as_mut(), batch, now, out);
-                last.wake(now, out);
-            }
-            _ => out.pass(batch),
-        }
-    }
-
-    fn wake_at(&self) -> Option<Moment> {
-        self.inspection.inspectors.last()?.wake_at()
-    }
-
-    fn wake(&mut self, now: Moment, out: &mut Out) {
-        if let Some(last) = self.inspection.inspectors.last_mut() {
-            last.wake(now, out);
-        }
-    }
-
-    fn finish(&mut self, now: Moment, out: &mut Out) {
-        if let Some(last) = self.inspection.inspectors.last_mut() {
-            last.finish(now, out);
         }
     }
 }

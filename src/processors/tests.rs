@@ -1,8 +1,8 @@
 //! The bench that every processor's tests run on: spans in, spans out, in the text notation.
 
 use super::fragments::Fragments;
-use super::inspect::Row;
 use super::places::Places;
+use super::row::Row;
 use super::{Built, LIST, Out, Setup};
 use crate::batch::{Batch, Signal};
 use crate::config::parse::parse;

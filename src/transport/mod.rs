@@ -7,6 +7,7 @@
 //! Deliberately absent: sockets, connection pools and streaming calls. OTLP is unary.
 
 pub mod compress;
+pub mod content;
 pub mod grpc;
 pub mod http;
 pub mod media;

@@ -90,12 +90,11 @@ pub const ROWS: &[Row] = &[
     client("C47", "SHOULD", "HTTP: Retry-After is honoured, as seconds and as a date", |_| {
         let way = Way::start("otlp_http", AT_ONCE);
         let later = |seconds| SystemTime::now() + Duration::from_secs(seconds);
-        let soon = httpdate::fmt_http_date(later(3));
         let past = "Sun, 06 Nov 1994 08:49:37 GMT".to_owned();
         for (value, least) in [
+            // A date has no fraction of a second, and time goes by before it is read.
+            (httpdate::fmt_http_date(later(4)), 1000),
             ("1".to_owned(), 1000),
-            // A date has no fraction of a second.
-            (soon, 1500),
             ("0".to_owned(), 0),
             (past, 0),
             ("soon".to_owned(), 0),

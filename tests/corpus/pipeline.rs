@@ -8,7 +8,7 @@ use spanloom::batch::{Batch, Signal};
 use spanloom::config::Section;
 use spanloom::moment::Moment;
 use spanloom::otlp::view::{AnyValue, ScopeGroup, text, values};
-use spanloom::processors::inspect::Row;
+use spanloom::processors::row::Row;
 use spanloom::processors::{Built, LIST, Out, Setup, Stateful};
 use spanloom::telemetry::Registry;
 use std::collections::BTreeMap;

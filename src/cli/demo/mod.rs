@@ -1,7 +1,8 @@
 //! `demo`: a broken multi-agent run, before and after, in one terminal.
 //!
 //! The run is a scenario in the text notation. It is sent as real OTLP through a spanloom that the
-//! demo starts, or into one that already runs, and nothing about its result is prepared.
+//! demo starts, or into one that already runs, and nothing about its result is prepared. It is
+//! played twice: `orphans` first tags what is torn, then joins it.
 
 mod stage;
 
@@ -9,6 +10,7 @@ use super::{FAILED, fail};
 use crate::exporters::tree;
 use crate::otlp::text;
 use bytes::Bytes;
+use stage::Mode;
 use std::process::ExitCode;
 
 const SCENARIO: &str = include_str!("scenario.txt");
@@ -43,9 +45,15 @@ pub fn demo(options: &Options) -> ExitCode {
             Err(error) => fail(FAILED, error),
         };
     }
-    match runtime.block_on(stage::play(&requests)) {
-        Ok(after) => {
-            print!("{}", beside(&picture(&requests), &picture(&after)));
+    let play = |mode| runtime.block_on(stage::play(&requests, mode));
+    match play(Mode::Tag).and_then(|tagged| Ok((tagged, play(Mode::Rewrite)?))) {
+        Ok((tagged, joined)) => {
+            print!("{}", beside(&picture(&requests, COLUMN), &picture(&tagged, COLUMN)));
+            let processors = Mode::Rewrite.processors();
+            println!(
+                "\nWHAT IT RECEIVES WITH orphans: {{mode: rewrite}}, processors: {processors}"
+            );
+            print!("{}", picture(&joined, 2 * COLUMN));
             ExitCode::SUCCESS
         }
         Err(error) => fail(FAILED, error),
@@ -57,8 +65,8 @@ fn scenario() -> Result<Vec<Bytes>, String> {
     SCENARIO.split("---\n").map(|block| text::parse(block).map(Bytes::from)).collect()
 }
 
-fn picture(requests: &[Bytes]) -> String {
-    let options = tree::Options { content: true, width: COLUMN, ..tree::Options::default() };
+fn picture(requests: &[Bytes], width: usize) -> String {
+    let options = tree::Options { content: true, width, ..tree::Options::default() };
     tree::render(requests, &options)
 }
 

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// The pipeline of the demo: the default one, with a backend in place of the terminal.
+/// The pipeline of the demo, with a backend in place of the terminal.
 const CONFIG: &str = "
 receivers:
   otlp:
@@ -25,8 +25,9 @@ receivers:
       http: {endpoint: \"127.0.0.1:0\"}
 processors:
   sensitive: {}
+  trace_window: {}
   baggage: {}
-  orphans: {head_hold: 500ms}
+  orphans: {mode: MODE}
 exporters:
   otlp_grpc: {endpoint: \"http://SINK\", compression: none}
 service:
@@ -34,17 +35,45 @@ service:
   pipelines:
     traces:
       receivers: [otlp]
-      processors: [sensitive, baggage, orphans]
+      processors: PROCESSORS
       exporters: [otlp_grpc]
 ";
 
+/// What `orphans` does with what it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Tag,
+    Rewrite,
+}
+
+impl Mode {
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Tag => "tag",
+            Mode::Rewrite => "rewrite",
+        }
+    }
+
+    /// What stands in the pipeline. `orphans` comes early: the ids by which it joins a tool to the
+    /// model's call are in what `sensitive` takes out, and baggage is inherited by what is joined.
+    pub fn processors(self) -> &'static str {
+        match self {
+            Mode::Tag => "[orphans, sensitive, baggage]",
+            Mode::Rewrite => "[trace_window, orphans, sensitive, baggage]",
+        }
+    }
+}
+
 /// Sends `requests` through a spanloom of its own and returns what its backend received.
-pub async fn play(requests: &[Bytes]) -> Result<Vec<Bytes>, String> {
+pub async fn play(requests: &[Bytes], mode: Mode) -> Result<Vec<Bytes>, String> {
     let backend = Backend::default();
     let stop = CancellationToken::new();
     let receiver = backend.start(stop.clone()).await?;
     let address = receiver.listeners.first().ok_or("the demo's backend has no listener")?.address;
-    let yaml = format!("yaml:{}", CONFIG.replace("SINK", &address.to_string()));
+    let yaml = CONFIG.replace("SINK", &address.to_string());
+    let yaml = yaml.replace("MODE", mode.name()).replace("PROCESSORS", mode.processors());
+    let yaml = format!("yaml:{yaml}");
     let document = Document::load(&[yaml], &[], &World::system(), &catalog());
     let document = document.map_err(|problems| problems.to_string())?;
     let graph = Graph::start(&document, &Registry::default(), &Sockets::default()).await;

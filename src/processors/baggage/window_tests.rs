@@ -4,7 +4,7 @@
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
 use crate::otlp::text;
-use crate::processors::inspect::Row;
+use crate::processors::row::Row;
 use crate::processors::tests::{request, section};
 use crate::processors::{Built, LIST, Out, Setup, Stateful};
 use crate::telemetry::Registry;

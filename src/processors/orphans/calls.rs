@@ -36,7 +36,10 @@ pub fn caller(index: &Index, head: &Facts) -> Found {
     if head.kind != SERVER || head.service == 0 {
         return Found::Nothing;
     }
-    let Some(calls) = index.calls.get(head.service) else { return Found::Nothing };
+    // Clients name the service, or the address at which it was called.
+    let named = index.calls.get(head.service).filter(|calls| !calls.nodes.is_empty());
+    let calls = named.or_else(|| index.calls.get(head.peer).filter(|_| head.peer != 0));
+    let Some(calls) = calls else { return Found::Nothing };
     let recent = calls.nodes.iter().rev();
     let nodes: SmallVec<[&Node; 32]> = recent.filter_map(|number| index.node(*number)).collect();
     let mut callers: SmallVec<[Caller; 8]> =
@@ -86,4 +89,49 @@ fn by_chance(nodes: &[&Node], best: &Caller, head: &Facts) -> f64 {
     let took = (head.end.saturating_sub(head.start) as f64 / 1e6).max(1.0);
     let alike = (0.5 * (best.way + NOISE) / took).min(1.0);
     rate * 2.0 * (best.offset + NOISE) * alike
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::Signal;
+    use crate::otlp::text;
+    use crate::processors::tests::{Bench, request};
+
+    /// Whether a root with these attributes, called in this way, is found to be called.
+    #[track_caller]
+    fn check(call: &str, root: &str, more: &str, expected: bool) {
+        let mut bench = Bench::new(Signal::Traces, "orphans", "{head_hold: 0s}");
+        let spans = format!(
+            "resource service.name=\"web\"\nscope -\nspan 1/a1 \"ask\" 0..900ms\n\
+             span 1/a2 parent=a1 \"call\" kind=client 100..300ms {call}\n{more}\
+             resource service.name=\"there\"\nscope -\n\
+             span 2/b1 \"answer\" kind=server 110..290ms {root}"
+        );
+        let printed = text::print(Signal::Traces.message(), &bench.pass(request(&spans)));
+        let found = printed.contains("app.agent.orphan.evidence=\"client_server\"")
+            && printed.contains("app.agent.orphan.parent.span_id=\"00000000000000a2\"");
+        assert_eq!(found, expected, "{call} and {root}: {printed}");
+        assert_eq!(printed.contains("app.agent.orphan"), expected, "{printed}");
+    }
+
+    #[test]
+    fn a_call_names_the_service_or_its_address_or_the_request() {
+        check("server.address=\"there\"", "", "", true);
+        check("peer.service=\"there\"", "", "", true);
+        let address = "server.address=\"10.0.0.7\"";
+        check(address, address, "", true);
+        check(address, "server.address=\"10.0.0.7:8080\"", "", true);
+        check(address, "server.address=\"10.0.0.8\"", "", false);
+        let asked = |n: u64| format!("mcp.method.name=\"tools/call\" jsonrpc.request.id=\"{n}\"");
+        check(&asked(2), &asked(2), "", true);
+        check(&asked(2), &asked(3), "", false);
+        check("", "", "", false);
+    }
+
+    #[test]
+    fn a_call_that_was_answered_is_nobody_else_s() {
+        let address = "server.address=\"10.0.0.7\"";
+        let answer = "span 1/a3 parent=a2 \"answer\" kind=server 105..295ms\n";
+        check(address, address, answer, false);
+    }
 }

@@ -237,7 +237,7 @@ impl Reader {
             Tell::B3 => facts.captured = first_text(value).and_then(b3),
             Tell::OwnId(n) => add(&mut facts.offers, Sort::Shadow(n), hash(value)),
             Tell::ParentId(n) => add(&mut facts.names, Sort::Shadow(n), hash(value)),
-            Tell::Peer => facts.peer = hash(value),
+            Tell::Peer => facts.peer = self.value(host(value)),
             Tell::Deliberate => {
                 facts.deliberate |= matches!(value, AnyValue::Bool(true))
                     || value.as_text().is_some_and(|text| text == b"true");
@@ -269,6 +269,10 @@ impl Reader {
             let key = self.hasher.hash_one((parts.rpc_id, scope, parts.mcp_method));
             let keys = if facts.kind == SERVER { &mut facts.names } else { &mut facts.offers };
             add(keys, Sort::Mcp, key);
+        }
+        if parts.rpc_id != 0 && parts.mcp_method != 0 && scope == 0 && facts.peer == 0 {
+            // Ids of requests begin anew with each connection: they tell whom it may be, no more.
+            facts.peer = self.hasher.hash_one((parts.rpc_id, parts.mcp_method)).max(1);
         }
         let (tenant, hasher) = (facts.tenant, &self.hasher);
         let mix = |hash: &mut u64| {
@@ -364,6 +368,16 @@ fn is_counted(text: &[u8]) -> bool {
 
 fn is_lower(word: &[u8]) -> bool {
     word.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// An address without the port that some instrumentations leave at its end.
+fn host(value: AnyValue<'_>) -> AnyValue<'_> {
+    let AnyValue::Text(text) = value else { return value };
+    let colon = text.iter().position(|byte| *byte == b':');
+    match colon.and_then(|at| text.split_at_checked(at)) {
+        Some((host, [_, port @ ..])) if port.iter().all(u8::is_ascii_digit) => AnyValue::Text(host),
+        _ => value,
+    }
 }
 
 fn first_text(value: AnyValue<'_>) -> Option<&[u8]> {

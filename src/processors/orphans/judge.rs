@@ -221,7 +221,8 @@ impl Judge<'_> {
         }
         let alone = finding.signatures.first() == Some(&Signature::ToolCallRoot);
         let answers = matches!(head.kind, SERVER);
-        (alone && answers && !self.is_called(head.service)).then_some(cause::UNINSTRUMENTED_CALLER)
+        let nobody = finding.parent.is_none() && !self.is_called(head.service);
+        (alone && answers && nobody).then_some(cause::UNINSTRUMENTED_CALLER)
     }
 
     /// A span whose parent has not come.

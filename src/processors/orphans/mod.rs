@@ -36,6 +36,7 @@ mod judge;
 mod links;
 mod matching;
 mod meters;
+pub mod remedy;
 mod rewrite;
 mod seen;
 pub mod tags;

@@ -143,6 +143,8 @@ const TELLS: &[(&str, Tell)] = &[
     ("ai.response.toolCalls", Tell::ModelMessages),
     ("messaging.message.id", Tell::MessageId),
     ("messaging.destination.name", Tell::Destination),
+    // As Celery's instrumentation has it.
+    ("messaging.destination", Tell::Destination),
     ("mcp.method.name", Tell::McpMethod),
     ("mcp.session.id", Tell::McpSession),
     ("jsonrpc.request.id", Tell::RpcId),
@@ -151,6 +153,8 @@ const TELLS: &[(&str, Tell)] = &[
     ("network.local.address", Tell::LocalAddress),
     ("network.local.port", Tell::LocalPort),
     ("http.request.header.x-request-id", Tell::RequestId),
+    // As instrumentations in Python write it.
+    ("http.request.header.x_request_id", Tell::RequestId),
     ("http.request.header.x-correlation-id", Tell::RequestId),
     ("http.request.header.idempotency-key", Tell::RequestId),
     ("a2a.task.id", Tell::Task),

@@ -60,7 +60,7 @@ impl Scrub {
             return false;
         }
         let rules = &*self.rules;
-        let (mut gone, mut by): (Gone, SmallVec<[RuleId; 8]>) = Default::default();
+        let (mut gone, mut by) = (Gone::new(), SmallVec::<[RuleId; 8]>::new());
         for part in &span.attributes {
             let attribute = span.bytes(*part);
             if self.passed.has(attribute) {
@@ -104,14 +104,17 @@ impl Scrub {
                 _ => {}
             }
         }
-        for (place, rule) in by.into_iter().enumerate() {
+        if gone.is_empty() {
+            return true;
+        }
+        for (place, rule) in by.iter().enumerate() {
             match place < own {
-                true => self.removed.attributes.add(rule, 1),
-                false => self.removed.events.add(rule, 1),
+                true => self.removed.attributes.add(*rule, 1),
+                false => self.removed.events.add(*rule, 1),
             }
         }
         let done = Done { events: gone.len() - own, attributes: own, values: 0 };
-        self.finish(span, gone, own, done, edits);
+        self.finish(span, &gone, own, done, edits);
         true
     }
 
@@ -205,7 +208,7 @@ impl Scrub {
         let mut done = treat.done;
         done.events = gone.len() - own;
         self.keep(unmade);
-        self.finish(span, gone, own, done, edits);
+        self.finish(span, &gone, own, done, edits);
         if !dry {
             span.hide_values(&changed);
         }
@@ -250,7 +253,7 @@ impl Scrub {
         }
         let done = treat.done;
         self.keep(unmade);
-        self.finish(record, gone, own, done, edits);
+        self.finish(record, &gone, own, done, edits);
         if !dry {
             record.hide_values(&changed);
         }
@@ -267,7 +270,7 @@ impl Scrub {
     fn finish(
         &mut self,
         item: &mut Item<'_>,
-        gone: Gone,
+        gone: &Gone,
         own: usize,
         done: Done,
         edits: &mut Edits,
@@ -297,10 +300,10 @@ impl Scrub {
             raise(edits, item.message, dropped, item.other(dropped), own);
         }
         if !gone.is_empty() {
-            for part in &gone {
+            for part in gone {
                 edits.remove(item.message, &item.field(*part));
             }
-            item.hide(&gone);
+            item.hide(gone);
         }
     }
 

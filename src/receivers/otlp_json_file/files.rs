@@ -3,11 +3,11 @@
 //! A file keeps its identity when it is renamed, so rotation is two events that are seen apart: the
 //! known file has another name or none, and a new file has its name.
 
-use super::content::is_whole;
 use super::glob::Glob;
 use super::tail::{Id, Record, Tail, Unfinished, id};
 use crate::limits;
 use crate::moment::Moment;
+use crate::transport::content::is_whole;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,6 +1,5 @@
 //! Handing over: room first, then the pipelines, again and again until they have taken it.
 
-use super::content;
 use super::tail::Record;
 use crate::batch::{Batch, Signal};
 use crate::intake::{Intake, Room};
@@ -9,6 +8,7 @@ use crate::otlp::join::join;
 use crate::receipt::Receipt;
 use crate::receivers::Setup;
 use crate::telemetry::Counter;
+use crate::transport::content;
 use crate::transport::record::Form;
 use crate::turns::Client;
 use crate::verdict::Verdict;

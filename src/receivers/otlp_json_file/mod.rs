@@ -15,7 +15,6 @@
 //! Absent: positions that outlive the process, so a restart reads from `start_at` again; deleting
 //! what was read; attributes that name the file (what is read is what was written).
 
-mod content;
 mod files;
 mod glob;
 mod hand;

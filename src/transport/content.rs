@@ -1,15 +1,14 @@
-//! From the content of a record to batches.
+//! From the content of a record of a telemetry file to batches.
 //!
 //! A JSON record says by its keys which signals it holds; a protobuf one does not. It is taken for
-//! the only signal that the receiver feeds, or for the only one that it can be.
+//! the only signal that the reader takes, or for the only one that it can be.
 
+use super::compress::{Encoding, inflate, inflated_size};
+use super::record::ZSTD;
 use crate::batch::{Batch, Signal};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::json::from_json;
-use crate::transport::Encoding;
-use crate::transport::compress::{inflate, inflated_size};
-use crate::transport::record::ZSTD;
 use bytes::Bytes;
 use regex::bytes::Regex;
 use std::sync::LazyLock;
@@ -22,16 +21,16 @@ static KEYS: LazyLock<Option<Regex>> =
 const NO_KEY: &str = "has none of resourceSpans, resourceLogs and resourceMetrics";
 
 /// Bytes that `content` will probably take, for room to be found beforehand.
-pub(super) fn size(content: &Bytes) -> usize {
+pub fn size(content: &Bytes) -> usize {
     match content.starts_with(&ZSTD) {
         true => inflated_size(Encoding::Zstd, content, limits::REQUEST_BYTES),
         false => content.len(),
     }
 }
 
-/// The batches in a record, none of them empty. The receiver feeds `wanted` signals; a JSON record
+/// The batches in a record, none of them empty. The reader takes `wanted` signals; a JSON record
 /// may hold others too. The error says what is wrong with the record.
-pub(super) fn open(content: &Bytes, wanted: &[Signal], now: Moment) -> Result<Vec<Batch>, String> {
+pub fn open(content: &Bytes, wanted: &[Signal], now: Moment) -> Result<Vec<Batch>, String> {
     let content = match content.starts_with(&ZSTD) {
         true => inflate(Encoding::Zstd, content, limits::REQUEST_BYTES)
             .map_err(|error| error.to_string())?,
@@ -46,7 +45,7 @@ pub(super) fn open(content: &Bytes, wanted: &[Signal], now: Moment) -> Result<Ve
 }
 
 /// Whether `line` is a whole request.
-pub(super) fn is_whole(line: &Bytes) -> bool {
+pub fn is_whole(line: &Bytes) -> bool {
     line.trim_ascii_start().starts_with(b"{") && open(line, &Signal::ALL, Moment::default()).is_ok()
 }
 
