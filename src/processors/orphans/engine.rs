@@ -100,7 +100,7 @@ impl Orphans {
             number: 0,
             waiting: vec![],
             holding: vec![],
-            hold: Hold::new(setup.portion(limit)),
+            hold: Hold::new(setup.portion(limit), setup.account.charge(0)),
             tagged: vec![],
             edits: Edits::default(),
             meters: Meters::new(setup),
