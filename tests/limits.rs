@@ -220,12 +220,12 @@ fn assert_within_limit(daemon: &Daemon, idle: u64) {
 }
 
 /// Ten times is offered of what the backend takes, which is two requests of at most 1 MiB at once.
-fn overload(spans: u64, size: usize) {
+/// Of small requests it takes more connections than may wait for room.
+fn overload(connections: usize, spans: u64, size: usize) {
     let sink = Sink::start();
     let (daemon, idle) = idle(&sink, &limited(&sink));
     sink.answer_always(Answer::Late(Duration::from_millis(1500)));
-    // More at once than wait for room, so that ten times is offered although those that wait do not.
-    let load = Load::start(&daemon, 8, 16, spans, size);
+    let load = Load::start(&daemon, connections, 4, spans, size);
     let enough = eventually(|| {
         let held = daemon.metric("spanloom_held_bytes", "");
         assert!(held <= (LIMIT_MIB << 20) as f64, "{held} bytes are held");
@@ -262,12 +262,12 @@ fn overload(spans: u64, size: usize) {
 
 #[test]
 fn ten_times_the_load_stays_within_the_limit_and_nothing_accepted_is_lost() {
-    overload(100, 10_000);
+    overload(8, 100, 10_000);
 }
 
 #[test]
 fn so_do_requests_that_are_small() {
-    overload(30, 1000);
+    overload(60, 30, 1000);
 }
 
 #[test]
