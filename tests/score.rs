@@ -43,8 +43,11 @@ fn the_whole() {
     }
 }
 
-/// Spans that are made to cost much: by what they do, spans, the text of one by its number.
-const HOSTILE: [(&str, fn(usize) -> String); 5] = [
+/// What spans do, and the text of one of them by its number.
+type Hostile = (&'static str, fn(usize) -> String);
+
+/// Spans that are made to cost much.
+const HOSTILE: [Hostile; 5] = [
     ("one key on every span", |n| {
         format!(
             "span {:x}/{:x} 0..9ms kind=client session.id=\"s\" a2a.task.id=\"t\"",
@@ -69,7 +72,7 @@ const HOSTILE: [(&str, fn(usize) -> String); 5] = [
 
 /// What hostile spans cost; every one of them leaves once.
 fn hostile(count: usize) -> Vec<(&'static str, f64)> {
-    let cost = |(name, text): (&'static str, fn(usize) -> String)| {
+    let cost = |(name, text): Hostile| {
         let mut pipeline = Pipeline::new(false, "limit_mib: 8");
         for from in (0..count).step_by(500) {
             let lines: Vec<String> = (from..count.min(from + 500)).map(text).collect();

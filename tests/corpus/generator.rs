@@ -81,7 +81,7 @@ impl Maker<'_> {
         let start = self.at;
         match self.random.below(10) {
             0..6 => {
-                let root = self.begin(0, Part::Entry, "web", "POST /ask", 2, start);
+                let root = self.begin(0, Part::Entry, "web", ("POST /ask", 2), start);
                 let inner = start + self.random.around(3.0, 0.5);
                 let agent = self.spans.len();
                 let end = self.agent(root, "web", inner, 2);
@@ -110,8 +110,7 @@ impl Maker<'_> {
         parent: usize,
         part: Part,
         service: &str,
-        name: &str,
-        kind: u64,
+        (name, kind): (&str, u64),
         at: f64,
     ) -> usize {
         let above = self.spans.get(parent).filter(|_| part != Part::Entry);
@@ -166,7 +165,7 @@ impl Maker<'_> {
     /// An agent: it asks a model and runs what that asks for, some times.
     fn agent(&mut self, parent: usize, service: &str, at: f64, depth: usize) -> f64 {
         let name = if depth == 2 { self.dialect.names[0] } else { "invoke_agent helper" };
-        let agent = self.begin(parent, Part::Agent, service, name, 1, at);
+        let agent = self.begin(parent, Part::Agent, service, (name, 1), at);
         let mut now = at + self.random.around(5.0, 0.5);
         let turns = 1 + self.random.below(3) + if self.random.chance(0.02) { 20 } else { 0 };
         for _ in 0..turns {
@@ -210,12 +209,12 @@ impl Maker<'_> {
         let name = self.dialect.names[1];
         let retried = self.random.chance(0.05);
         if retried && parent != usize::MAX {
-            let failed = self.begin(parent, Part::Model, service, name, 3, at);
+            let failed = self.begin(parent, Part::Model, service, (name, 3), at);
             let gave_up = at + self.random.around(100.0, 0.5);
             self.end(failed, gave_up);
         }
         let at = if retried { at + 300.0 } else { at };
-        let model = self.begin(parent, Part::Model, service, name, 3, at);
+        let model = self.begin(parent, Part::Model, service, (name, 3), at);
         self.set(model, "gen_ai.request.model", "gpt-4o");
         (model, at + self.random.around(800.0, 0.7))
     }
@@ -224,7 +223,7 @@ impl Maker<'_> {
         let kinds = ["search", "weather", "files", "delegate"];
         let what = kinds[self.random.below(if depth > 0 { 4 } else { 3 })];
         let name = format!("{} {what}", self.dialect.names[2]);
-        let tool = self.begin(parent, Part::Tool, service, &name, 1, at);
+        let tool = self.begin(parent, Part::Tool, service, (&name, 1), at);
         let full = self.settings.keys == Keys::Full;
         if full && !self.dialect.call.0.is_empty() {
             let key = self.dialect.call.0;
@@ -237,7 +236,7 @@ impl Maker<'_> {
             "weather" => self.mcp(tool, service, inner),
             _ => {
                 let done = inner + self.random.around(150.0, 0.8);
-                let other = self.begin(tool, Part::Other, service, "SELECT", 3, inner);
+                let other = self.begin(tool, Part::Other, service, ("SELECT", 3), inner);
                 self.end(other, done);
                 done
             }
@@ -248,9 +247,9 @@ impl Maker<'_> {
     }
 
     fn mcp(&mut self, parent: usize, service: &str, at: f64) -> f64 {
-        let client = self.begin(parent, Part::Client, service, "tools/call weather", 3, at);
+        let client = self.begin(parent, Part::Client, service, ("tools/call weather", 3), at);
         let there = at + self.random.around(2.0, 0.6);
-        let server = self.begin(client, Part::Server, "tools", "tools/call weather", 2, there);
+        let server = self.begin(client, Part::Server, "tools", ("tools/call weather", 2), there);
         let (session, id) = (format!("mcp-{:x}", self.random.next()), self.random.below(40));
         for span in [client, server] {
             self.set(span, "mcp.method.name", "tools/call");
@@ -262,7 +261,7 @@ impl Maker<'_> {
         }
         self.set(client, "server.address", "tools");
         let done = there + self.random.around(250.0, 0.8);
-        let other = self.begin(server, Part::Other, "tools", "GET /v1/forecast", 3, there + 1.0);
+        let other = self.begin(server, Part::Other, "tools", ("GET /v1/forecast", 3), there + 1.0);
         self.end(other, done - 1.0);
         self.end(server, done);
         let back = done + self.random.around(2.0, 0.6);
@@ -271,10 +270,10 @@ impl Maker<'_> {
     }
 
     fn remote_agent(&mut self, parent: usize, service: &str, at: f64, depth: usize) -> f64 {
-        let client = self.begin(parent, Part::Client, service, "POST", 3, at);
+        let client = self.begin(parent, Part::Client, service, ("POST", 3), at);
         self.set(client, "server.address", "agents");
         let there = at + self.random.around(2.0, 0.6);
-        let server = self.begin(client, Part::Server, "agents", "POST /a2a", 2, there);
+        let server = self.begin(client, Part::Server, "agents", ("POST /a2a", 2), there);
         if self.settings.keys == Keys::Full {
             let task = format!("task-{:016x}", self.random.next());
             self.set(client, "a2a.task.id", &task);
@@ -288,12 +287,12 @@ impl Maker<'_> {
     }
 
     fn queue(&mut self, parent: usize, service: &str, at: f64) {
-        let producer = self.begin(parent, Part::Producer, service, "send jobs", 4, at);
+        let producer = self.begin(parent, Part::Producer, service, ("send jobs", 4), at);
         self.end(producer, at + 1.0);
         // From 5 ms to 1 h.
         let gap = 5.0 * (self.random.unit() * (3_600_000f64 / 5.0).ln()).exp();
         let there = at + 1.0 + gap;
-        let consumer = self.begin(producer, Part::Consumer, "worker", "process jobs", 5, there);
+        let consumer = self.begin(producer, Part::Consumer, "worker", ("process jobs", 5), there);
         if self.settings.keys == Keys::Full {
             let id = format!("message-{:016x}", self.random.next());
             for span in [producer, consumer] {

@@ -122,7 +122,11 @@ pub const ROWS: &[Row] = &[
         }
         if sent { Ok(()) } else { Err("the backend was not sent it".to_owned()) }
     }),
-    apart("B55", "paths in the names of what is stored", "nothing is stored by a client's names"),
+    apart(
+        "B55",
+        "paths in the names of what is stored",
+        "no client names what is stored, and ids are escaped: a unit test of file_storage",
+    ),
 ];
 
 /// A spanloom whose HTTP port speaks TLS, with a second for a hello.

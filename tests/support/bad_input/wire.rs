@@ -30,7 +30,7 @@ pub struct Target {
 pub type Checked = Result<(), String>;
 
 /// How long a row waits for what must happen. Only a failing one waits as long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 pub const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
