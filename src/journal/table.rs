@@ -229,10 +229,15 @@ impl Table {
         written
     }
 
-    /// Makes durable what was written down, so that a power cut costs fewer duplicates.
+    /// Makes durable what was written down, so that a power cut costs fewer duplicates. By a handle
+    /// of its own: a release that waited for the disk would be a duplicate after a kill, and would
+    /// hold up who has brought it.
     pub fn sync(&self) -> io::Result<()> {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.file.as_mut().map_or(Ok(()), |file| file.sync())
+        let number = {
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.file.as_ref().map(|_| ledger.number)
+        };
+        number.map_or(Ok(()), |number| self.storage.open(&releases_name(number))?.sync())
     }
 
     /// Removes the oldest segments as far as nothing of them is owed; how many that were.
