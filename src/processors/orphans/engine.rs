@@ -8,7 +8,7 @@ use super::index::{self, Index, Root};
 use super::judge::{Judge, Verdict, legitimate};
 use super::links;
 use super::meters::{self, Meters};
-use super::rewrite::{self, Move, Rewrites};
+use super::rewrite::{self, Rewrites};
 use super::seen::Seen;
 use super::tags::{self, Finding, Signature, Tags};
 use super::words;
@@ -18,7 +18,7 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::span;
-use crate::otlp::view::{self, AnyValue, Request, ResourceGroup, ScopeGroup, Span};
+use crate::otlp::view::{self, AnyValue, Request, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::Message;
 use crate::processors::inspect::{Inspector, Item};
 use crate::processors::memory::{span_key, trace_key};
@@ -39,6 +39,16 @@ struct Waiting {
     start: usize,
     number: u32,
     facts: Facts,
+}
+
+/// What a block may still wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    ForNothing,
+    /// Fragments that are held, and that its own go into.
+    ForOthers,
+    /// Those, and evidence.
+    ForAll,
 }
 
 /// The processor.
@@ -174,7 +184,7 @@ impl Orphans {
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Tag(finding) if !self.holds_all(&facts) => {
-                    self.tag(start, *finding, false, edits);
+                    self.tag(start, *finding, false, now, edits);
                 }
                 Verdict::Wait | Verdict::Tag(_) => self.holding.push((number, Some(facts))),
             }
@@ -218,7 +228,14 @@ impl Orphans {
         }
     }
 
-    fn tag(&mut self, start: usize, mut finding: Finding, mended: bool, edits: &mut Edits) {
+    fn tag(
+        &mut self,
+        start: usize,
+        mut finding: Finding,
+        mended: bool,
+        now: Moment,
+        edits: &mut Edits,
+    ) {
         let Some(signature) = finding.signatures.first().copied() else { return };
         if let Some(parent) = &finding.parent
             && parent.confidence >= 0.9
@@ -229,6 +246,9 @@ impl Orphans {
         if let Some(parent) = &mut finding.parent {
             let service = self.services.get(&parent.service_hash);
             parent.service = service.cloned().unwrap_or_default();
+        }
+        if self.mode == Mode::Rewrite {
+            self.rewrites.follow(&mut finding, now);
         }
         let message = Message { bytes: &[], start };
         edits.append(message, |out| {
@@ -245,10 +265,12 @@ impl Orphans {
         }
     }
 
-    /// Judges the heads of a block. Yields the block again if it is to wait longer.
-    fn release(&mut self, block: Block, last: bool, now: Moment, out: &mut Out) -> Option<Block> {
+    /// Judges the heads of a block. Yields the block again if it is to wait longer: for evidence,
+    /// or for the fragments into which its own go.
+    fn release(&mut self, block: Block, waits: Waits, now: Moment, out: &mut Out) -> Option<Block> {
         let waited = now.monotonic.saturating_sub(block.came);
-        let last = last || waited >= self.hold_max;
+        let last = waits != Waits::ForAll || waited >= self.hold_max;
+        let alone = waits == Waits::ForNothing || waited >= self.hold_max;
         let mut verdicts = Vec::with_capacity(block.heads.len());
         for head in &block.heads {
             verdicts.push(match head {
@@ -259,18 +281,22 @@ impl Orphans {
                 },
             });
         }
+        let mut moves = vec![];
+        if self.mode == Mode::Rewrite {
+            if !alone && rewrite::awaits(&block, &verdicts, &self.hold) {
+                return Some(block);
+            }
+            let known = (&mut self.index, &mut self.seen);
+            moves = self.rewrites.decide(&block, &verdicts, known, now);
+        }
         let mut edits = std::mem::take(&mut self.edits);
-        let moves = match self.mode {
-            Mode::Rewrite => self.moves(&block, &verdicts, now),
-            Mode::Tag | Mode::Link => vec![],
-        };
         let heads = verdicts.into_iter().zip(&block.heads);
-        for ((verdict, head), item) in heads.zip(spans(block.batch.request())) {
-            let mended = self.mend(item, &moves, &mut edits);
+        for ((verdict, head), item) in heads.zip(block.spans()) {
+            let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
             match (verdict, head) {
                 (Verdict::Tag(mut finding), _) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
-                    self.tag(item.0.start, *finding, mended, &mut edits);
+                    self.tag(item.0.start, *finding, mended, now, &mut edits);
                 }
                 (_, Some(Facts { trace, parent: Some(parent), .. }))
                     if !self.seen.contains(*trace, *parent) =>
@@ -285,43 +311,6 @@ impl Orphans {
         out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
         self.edits = edits;
         None
-    }
-
-    /// Where fragments of the block go, in order of their traces.
-    fn moves(&mut self, block: &Block, verdicts: &[Verdict], now: Moment) -> Vec<Move> {
-        let ids = |item: Span<'_>| Some((trace_key(item.trace_id())?, span_key(item.span_id())?));
-        let mut items: Vec<(u128, u64)> = spans(block.batch.request()).filter_map(ids).collect();
-        items.sort_unstable();
-        let mut moves: Vec<Move> = vec![];
-        for (verdict, head) in verdicts.iter().zip(&block.heads) {
-            let (Verdict::Tag(finding), Some(head)) = (verdict, head) else { continue };
-            let from = items.partition_point(|(trace, _)| *trace < head.trace);
-            let to = items.partition_point(|(trace, _)| *trace <= head.trace);
-            let below = items.get(from..to).unwrap_or_default();
-            let below: Vec<u64> = below.iter().map(|(_, span)| *span).collect();
-            let known = (&mut self.index, &self.seen);
-            if moves.iter().any(|to| to.from == head.trace && to.trace != to.from) {
-                continue;
-            }
-            moves.extend(self.rewrites.decide(head, finding, &below, known, now));
-        }
-        moves.sort_unstable_by_key(|to| to.from);
-        moves
-    }
-
-    /// Rewrites a span as `moves` say. Yields whether it is the head of one.
-    fn mend(&self, item: Span<'_>, moves: &[Move], edits: &mut Edits) -> bool {
-        let Some(trace) = trace_key(item.trace_id()).filter(|_| !moves.is_empty()) else {
-            return false;
-        };
-        let from = moves.partition_point(|to| to.from < trace);
-        let of = moves.iter().skip(from).take_while(|to| to.from == trace);
-        let mut mended = false;
-        for to in of {
-            rewrite::rewrite(item, to, &self.tags, edits);
-            mended |= span_key(item.span_id()) == Some(to.head);
-        }
-        mended
     }
 
     /// Notes what was tagged in `request`: where it is, and no value of it.
@@ -352,10 +341,6 @@ impl Orphans {
             }
         }
     }
-}
-
-fn spans(request: Request<'_>) -> impl Iterator<Item = Span<'_>> {
-    request.resource_groups().flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
 }
 
 impl Inspector for Orphans {
@@ -478,10 +463,11 @@ impl Inspector for Orphans {
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
         while let Some((block, early)) = self.hold.take(now, false) {
+            let waits = if early { Waits::ForNothing } else { Waits::ForAll };
             if early {
                 self.meters.hurried.add(block.heads.len());
             }
-            if let Some(block) = self.release(block, early, now, out) {
+            if let Some(block) = self.release(block, waits, now, out) {
                 self.hold.put(block, now.monotonic + self.settle / 4);
             }
         }
@@ -489,8 +475,22 @@ impl Inspector for Orphans {
     }
 
     fn finish(&mut self, now: Moment, out: &mut Out) {
+        // Fragments that others go into leave first, however long the chain.
+        let mut waits = Waits::ForOthers;
+        for _ in 0..limits::ORPHAN_DEPTH {
+            let count = self.hold.len();
+            for _ in 0..count {
+                let Some((block, _)) = self.hold.take(now, true) else { return };
+                if let Some(block) = self.release(block, waits, now, out) {
+                    self.hold.put(block, now.monotonic + self.hold_max + self.head_hold);
+                }
+            }
+            if self.hold.len() == count {
+                waits = Waits::ForNothing;
+            }
+        }
         while let Some((block, _)) = self.hold.take(now, true) {
-            self.release(block, true, now, out);
+            self.release(block, Waits::ForNothing, now, out);
         }
     }
 }

@@ -5,6 +5,10 @@ use super::facts::Facts;
 use crate::batch::Batch;
 use crate::limits;
 use crate::moment::Moment;
+use crate::otlp::view::{ScopeGroup, Span};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,9 +20,23 @@ pub struct Block {
     pub came: Duration,
 }
 
+impl Block {
+    pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
+        let groups = self.batch.request().resource_groups();
+        groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
+    }
+
+    /// The traces of the roots in it.
+    fn roots(&self) -> impl Iterator<Item = u128> {
+        self.heads.iter().flatten().filter(|head| head.parent.is_none()).map(|head| head.trace)
+    }
+}
+
 /// Blocks by the time at which they are due.
 pub struct Hold {
     blocks: BTreeMap<(Duration, u64), Block>,
+    /// How many roots of each trace are held.
+    roots: HashMap<u128, u32, RandomState>,
     number: u64,
     bytes: usize,
     limit: usize,
@@ -26,12 +44,22 @@ pub struct Hold {
 
 impl Hold {
     pub fn new(limit: usize) -> Hold {
-        Hold { blocks: BTreeMap::new(), number: 0, bytes: 0, limit }
+        Hold { blocks: BTreeMap::new(), roots: HashMap::default(), number: 0, bytes: 0, limit }
     }
 
     /// Bytes that are held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Blocks that are held.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether a root of `trace` is held.
+    pub fn has_root_of(&self, trace: u128) -> bool {
+        self.roots.contains_key(&trace)
     }
 
     pub fn put(&mut self, block: Block, due: Duration) {
@@ -40,6 +68,7 @@ impl Hold {
         let due = Duration::from_nanos(ticks.saturating_mul(tick as u64));
         self.bytes += weight(&block);
         self.number += 1;
+        block.roots().for_each(|trace| *self.roots.entry(trace).or_default() += 1);
         self.blocks.insert((due, self.number), block);
     }
 
@@ -58,6 +87,14 @@ impl Hold {
         }
         let (_, block) = self.blocks.pop_first()?;
         self.bytes = self.bytes.saturating_sub(weight(&block));
+        for trace in block.roots() {
+            if let Entry::Occupied(mut count) = self.roots.entry(trace) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
         Some((block, early))
     }
 }

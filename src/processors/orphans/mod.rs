@@ -139,4 +139,6 @@ pub const KIND: Kind = Kind {
 };
 
 #[cfg(test)]
+mod rewrite_tests;
+#[cfg(test)]
 mod tests;
