@@ -8,9 +8,10 @@ use super::index::{self, Index, Root};
 use super::judge::{Judge, Verdict, legitimate};
 use super::links;
 use super::meters::{self, Meters};
+use super::noted;
 use super::rewrite::{self, Rewrites};
 use super::seen::Seen;
-use super::tags::{self, Finding, Signature, Tags};
+use super::tags::{self, Finding, Signature, Tags, status};
 use super::words;
 use crate::batch::Batch;
 use crate::config::Section;
@@ -18,8 +19,9 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::span;
-use crate::otlp::view::{self, AnyValue, Request, ResourceGroup, ScopeGroup};
+use crate::otlp::view::{self, AnyValue, Request, ResourceGroup};
 use crate::otlp::wire::Message;
+use crate::processors::fragments::{Fragments, Place};
 use crate::processors::inspect::{Inspector, Item};
 use crate::processors::memory::{span_key, trace_key};
 use crate::processors::names::Pattern;
@@ -28,6 +30,7 @@ use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Spans that wait for the rest of their batch.
@@ -57,6 +60,7 @@ pub struct Orphans {
     tags: Tags,
     link_names: links::Names,
     rewrites: Rewrites,
+    fragments: Arc<Fragments>,
     /// Where spans of the current trace go.
     alias: Option<u128>,
     /// Trace and number of the spans of this batch, if fragments are held.
@@ -96,6 +100,7 @@ impl Orphans {
             tags,
             link_names: links::Names::new(section.text("prefix")),
             rewrites: Rewrites::new(hasher.clone(), setup),
+            fragments: Fragments::of(setup),
             alias: None,
             passed: vec![],
             reader: Reader { tells, hasher: hasher.clone(), service: 0, tenant: 0 },
@@ -184,7 +189,7 @@ impl Orphans {
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Tag(finding) if !self.holds_all(&facts) => {
-                    self.tag(start, *finding, false, now, edits);
+                    self.tag(start, &facts, *finding, false, now, edits);
                 }
                 Verdict::Wait | Verdict::Tag(_) => self.holding.push((number, Some(facts))),
             }
@@ -228,9 +233,31 @@ impl Orphans {
         }
     }
 
+    /// Says that all of the head's trace is below its parent, if that is resolved.
+    fn join(&mut self, head: &Facts, finding: &Finding, now: Moment) {
+        let Some(parent) = finding.parent.as_ref().filter(|_| finding.status == status::RESOLVED)
+        else {
+            return;
+        };
+        let first = self.index.trace(head.trace, now).and_then(|trace| trace.root);
+        if parent.trace != head.trace && first.is_some_and(|root| root.span == head.span) {
+            let above = Place { trace: parent.trace, span: parent.span };
+            self.fragments.join(head.trace, above, now);
+        }
+    }
+
+    /// Notes what was tagged in `request`.
+    fn found(&mut self, request: Request<'_>, now: Moment) {
+        let tagged = std::mem::take(&mut self.tagged);
+        if !tagged.is_empty() {
+            noted::note(&self.findings, &self.id, &tagged, request, now);
+        }
+    }
+
     fn tag(
         &mut self,
         start: usize,
+        head: &Facts,
         mut finding: Finding,
         mended: bool,
         now: Moment,
@@ -250,6 +277,7 @@ impl Orphans {
         if self.mode == Mode::Rewrite {
             self.rewrites.follow(&mut finding, now);
         }
+        self.join(head, &finding, now);
         let message = Message { bytes: &[], start };
         edits.append(message, |out| {
             self.tags.put(out, &finding);
@@ -294,9 +322,9 @@ impl Orphans {
         for ((verdict, head), item) in heads.zip(block.spans()) {
             let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
             match (verdict, head) {
-                (Verdict::Tag(mut finding), _) => {
+                (Verdict::Tag(mut finding), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
-                    self.tag(item.0.start, *finding, mended, now, &mut edits);
+                    self.tag(item.0.start, head, *finding, mended, now, &mut edits);
                 }
                 (_, Some(Facts { trace, parent: Some(parent), .. }))
                     if !self.seen.contains(*trace, *parent) =>
@@ -306,40 +334,11 @@ impl Orphans {
                 _ => {}
             }
         }
-        self.note(block.batch.request(), now);
+        self.found(block.batch.request(), now);
         let tagged = !edits.is_empty();
         out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
         self.edits = edits;
         None
-    }
-
-    /// Notes what was tagged in `request`: where it is, and no value of it.
-    fn note(&mut self, request: Request<'_>, now: Moment) {
-        let tagged = std::mem::take(&mut self.tagged);
-        if tagged.is_empty() {
-            return;
-        }
-        let mut tagged = tagged.into_iter().peekable();
-        for group in request.resource_groups() {
-            let end = group.0.start + group.0.bytes.len();
-            if tagged.peek().is_none_or(|(start, _)| *start >= end) {
-                continue;
-            }
-            let service = group.attributes().find(|attribute| attribute.key == b"service.name");
-            let service = service.and_then(|attribute| attribute.value.as_text());
-            for span in group.scope_groups().flat_map(ScopeGroup::spans) {
-                if let Some((_, signature)) = tagged.next_if(|(start, _)| *start == span.0.start) {
-                    self.findings.note(crate::telemetry::Finding {
-                        time: now.unix_nanos,
-                        processor: self.id.clone(),
-                        signature: signature.name().to_owned(),
-                        service: view::text(service.unwrap_or_default()).to_owned(),
-                        span: view::text(span.name()).to_owned(),
-                        trace_id: span.trace_id().to_vec(),
-                    });
-                }
-            }
-        }
     }
 }
 
@@ -445,7 +444,7 @@ impl Inspector for Orphans {
     }
 
     fn look_back(&mut self, request: Request<'_>, now: Moment) {
-        self.note(request, now);
+        self.found(request, now);
     }
 
     fn holds(&mut self) -> Vec<u32> {

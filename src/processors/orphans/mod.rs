@@ -36,6 +36,7 @@ mod judge;
 mod links;
 mod matching;
 mod meters;
+mod noted;
 pub mod remedy;
 mod rewrite;
 mod seen;

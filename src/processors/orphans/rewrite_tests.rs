@@ -1,7 +1,9 @@
 //! `mode: rewrite`: pieces of a trace in, one trace out.
 
 use crate::batch::Signal;
+use crate::moment::Moment;
 use crate::otlp::text;
+use crate::processors::fragments::Place;
 use crate::processors::tests::{Bench, request};
 
 /// What came out of a run.
@@ -163,4 +165,22 @@ fn what_a_session_joins_stays_apart() {
     let ended = run.ended();
     assert!(ended.iter().any(|line| line.starts_with("span 2/b1")), "{ended:#?}");
     assert!(!ended.iter().any(|line| line.contains("original")), "{ended:#?}");
+}
+
+#[test]
+fn a_fragment_whose_parent_is_resolved_is_known_as_one_in_every_mode() {
+    let key = |id: u64| u64::from_be(id);
+    let trace = |id: u128| u128::from_be(id);
+    for mode in ["tag", "link", "rewrite"] {
+        let yaml = format!("{{mode: {mode}, head_hold: 0s}}");
+        let mut bench = Bench::new(Signal::Traces, "orphans", &yaml);
+        bench.pass(request(AGENT));
+        bench.pass(request(TOOL));
+        let above = bench.fragments().above(trace(2), Moment::default());
+        assert_eq!(above, Some(Place { trace: trace(1), span: key(0xa1) }), "{mode}");
+        // A second root's parent is not that of its trace; and who may be the parent is not.
+        let second = TOOL.replace("2/", "4/") + "span 4/d1 \"first\" 0..300ms\n";
+        bench.pass(request(&second));
+        assert_eq!(bench.fragments().above(trace(4), Moment::default()), None, "{mode}");
+    }
 }
