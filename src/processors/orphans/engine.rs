@@ -145,7 +145,7 @@ impl Orphans {
     fn root(&mut self, facts: &Facts, now: Moment) {
         let root = Root {
             span: facts.span,
-            start: facts.start,
+            start: if facts.start == 0 { u64::MAX } else { facts.start },
             end: facts.end,
             operation: facts.operation,
             passed: now.monotonic,
