@@ -47,11 +47,11 @@ struct Waiting {
 /// What a block may still wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
-    ForNothing,
+    Nothing,
     /// Fragments that are held, and that its own go into.
-    ForOthers,
+    Others,
     /// Those, and evidence.
-    ForAll,
+    All,
 }
 
 /// The processor.
@@ -189,7 +189,7 @@ impl Orphans {
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Tag(finding) if !self.holds_all(&facts) => {
-                    self.tag(start, &facts, *finding, false, now, edits);
+                    self.tag(start, (&facts, *finding), false, now, edits);
                 }
                 Verdict::Wait | Verdict::Tag(_) => self.holding.push((number, Some(facts))),
             }
@@ -257,8 +257,7 @@ impl Orphans {
     fn tag(
         &mut self,
         start: usize,
-        head: &Facts,
-        mut finding: Finding,
+        (head, mut finding): (&Facts, Finding),
         mended: bool,
         now: Moment,
         edits: &mut Edits,
@@ -297,8 +296,8 @@ impl Orphans {
     /// or for the fragments into which its own go.
     fn release(&mut self, block: Block, waits: Waits, now: Moment, out: &mut Out) -> Option<Block> {
         let waited = now.monotonic.saturating_sub(block.came);
-        let last = waits != Waits::ForAll || waited >= self.hold_max;
-        let alone = waits == Waits::ForNothing || waited >= self.hold_max;
+        let last = waits != Waits::All || waited >= self.hold_max;
+        let alone = waits == Waits::Nothing || waited >= self.hold_max;
         let mut verdicts = Vec::with_capacity(block.heads.len());
         for head in &block.heads {
             verdicts.push(match head {
@@ -316,6 +315,7 @@ impl Orphans {
             }
             let known = (&mut self.index, &mut self.seen);
             moves = self.rewrites.decide(&block, &verdicts, known, now);
+            self.rewrites.close(&block);
         }
         let mut edits = std::mem::take(&mut self.edits);
         let heads = verdicts.into_iter().zip(&block.heads);
@@ -324,7 +324,7 @@ impl Orphans {
             match (verdict, head) {
                 (Verdict::Tag(mut finding), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
-                    self.tag(item.0.start, head, *finding, mended, now, &mut edits);
+                    self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
                 (_, Some(Facts { trace, parent: Some(parent), .. }))
                     if !self.seen.contains(*trace, *parent) =>
@@ -453,7 +453,11 @@ impl Inspector for Orphans {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        self.hold.put(Block { batch, heads, came: now.monotonic }, now.monotonic + self.head_hold);
+        let block = Block { batch, heads, came: now.monotonic };
+        if self.mode == Mode::Rewrite {
+            self.rewrites.open(&block);
+        }
+        self.hold.put(block, now.monotonic + self.head_hold);
     }
 
     fn wake_at(&self) -> Option<Moment> {
@@ -462,7 +466,7 @@ impl Inspector for Orphans {
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
         while let Some((block, early)) = self.hold.take(now, false) {
-            let waits = if early { Waits::ForNothing } else { Waits::ForAll };
+            let waits = if early { Waits::Nothing } else { Waits::All };
             if early {
                 self.meters.hurried.add(block.heads.len());
             }
@@ -475,7 +479,7 @@ impl Inspector for Orphans {
 
     fn finish(&mut self, now: Moment, out: &mut Out) {
         // Fragments that others go into leave first, however long the chain.
-        let mut waits = Waits::ForOthers;
+        let mut waits = Waits::Others;
         for _ in 0..limits::ORPHAN_DEPTH {
             let count = self.hold.len();
             for _ in 0..count {
@@ -485,11 +489,11 @@ impl Inspector for Orphans {
                 }
             }
             if self.hold.len() == count {
-                waits = Waits::ForNothing;
+                waits = Waits::Nothing;
             }
         }
         while let Some((block, _)) = self.hold.take(now, true) {
-            self.release(block, Waits::ForNothing, now, out);
+            self.release(block, Waits::Nothing, now, out);
         }
     }
 }

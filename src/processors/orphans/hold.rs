@@ -27,7 +27,7 @@ impl Block {
     }
 
     /// The traces of the roots in it.
-    fn roots(&self) -> impl Iterator<Item = u128> {
+    pub fn roots(&self) -> impl Iterator<Item = u128> {
         self.heads.iter().flatten().filter(|head| head.parent.is_none()).map(|head| head.trace)
     }
 }

@@ -10,6 +10,7 @@
 
 use super::ages::Ages;
 use super::facts::Facts;
+use super::fates::Fates;
 use super::hold::{Block, Hold};
 use super::index::Index;
 use super::judge::Verdict;
@@ -28,6 +29,7 @@ use crate::telemetry::Counter;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A confidence from which on a parent is certain.
@@ -49,6 +51,7 @@ struct Alias {
 /// What was rewritten.
 pub struct Rewrites {
     aliases: Ages<Alias>,
+    fates: Arc<Fates>,
     hasher: RandomState,
     done: Counter,
     refused: Vec<(&'static str, Counter)>,
@@ -77,10 +80,21 @@ impl Rewrites {
         let done = "Fragments that got the trace of their parent.";
         Rewrites {
             aliases: Ages::new(setup.portion(limits::ORPHAN_ALIASES)),
+            fates: Fates::of(setup),
             hasher,
             done: setup.counter("spanloom_orphans_rewritten", done, &[]),
             refused: CAUSES.map(refused).into(),
         }
+    }
+
+    /// Says that fragments are held in `block`.
+    pub fn open(&self, block: &Block) {
+        block.roots().for_each(|trace| self.fates.open(trace));
+    }
+
+    /// Says that the fragments in `block` are decided.
+    pub fn close(&self, block: &Block) {
+        block.roots().for_each(|trace| self.fates.close(trace));
     }
 
     /// Where spans of `trace` go, if not where they are.
@@ -157,6 +171,7 @@ impl Rewrites {
                 (alias.trace, alias.since) = (trace, since);
             });
             self.aliases.update(self.hasher.hash_one(trace), |alias| alias.fragments += 1);
+            self.fates.moved(head.trace, trace, now);
         }
         self.done.add(1);
         let remote = parent.service_hash != 0 && parent.service_hash != head.service;

@@ -184,3 +184,60 @@ fn a_fragment_whose_parent_is_resolved_is_known_as_one_in_every_mode() {
         assert_eq!(bench.fragments().above(trace(4), Moment::default()), None, "{mode}");
     }
 }
+
+/// Log records of the tool's trace, and of others.
+const RECORDS: &str = "log 2/b1 info \"tool\"\nlog 1/a1 info \"agent\"\nlog -/- info \"none\"";
+
+fn records(batches: &[bytes::Bytes]) -> String {
+    batches.iter().map(|bytes| text::print(Signal::Logs.message(), bytes)).collect()
+}
+
+#[test]
+fn log_records_follow_a_rewritten_trace() {
+    let original = format!("app.agent.orphan.original_trace_id=\"{:032x}\"", 2);
+    let tool = |trace: u8| format!("log {trace}/b1 info \"tool\"");
+    for mode in ["rewrite", "link"] {
+        let yaml = format!("mode: {mode}");
+        let mut spans = Bench::new(Signal::Traces, "orphans", &yaml);
+        let mut logs = spans.beside(Signal::Logs, "orphans", &yaml);
+        if mode == "link" {
+            logs.check_untouched(RECORDS);
+            continue;
+        }
+        // The records come first, and wait on while the tool's trace is held.
+        logs.check(RECORDS, "log -/- info \"none\"");
+        spans.wait(10);
+        spans.pass(request(TOOL));
+        assert!(logs.wake(16).is_empty());
+        spans.pass(request(AGENT));
+        spans.wake(16);
+        let passed = records(&logs.wake(11));
+        assert!(passed.contains(&format!("{} {original}", tool(1))), "{passed}");
+        assert!(passed.contains("log 1/a1 info \"agent\"\n"), "{passed}");
+        // Late ones follow at once; another pipeline with the same spans decides for itself.
+        logs.check(&tool(2), &format!("{} {original}", tool(1)));
+        assert_eq!(logs.metric("spanloom_orphans_rewritten_records", ""), 2);
+        let mut other = spans.beside(Signal::Traces, "orphans", &yaml);
+        other.pass(request(AGENT));
+        assert!(other.pass(request(TOOL)).is_empty());
+        let again = other.wake(16).concat();
+        let again = text::print(Signal::Traces.message(), &again);
+        assert!(again.contains("span 1/b1 parent=a1"), "{again}");
+    }
+}
+
+#[test]
+fn log_records_wait_for_no_decision_longer_than_they_may() {
+    let yaml = "{mode: rewrite, head_hold: 5s, hold_max: 8s}";
+    let mut spans = Bench::new(Signal::Traces, "orphans", yaml);
+    let mut logs = spans.beside(Signal::Logs, "orphans", yaml);
+    spans.pass(request(TOOL));
+    logs.pass(request(RECORDS));
+    assert!(logs.wake(7).is_empty(), "the trace is undecided");
+    assert!(records(&logs.wake(1)).contains("log 2/b1"));
+    // And in no more memory than they may.
+    let mut logs = spans.beside(Signal::Logs, "orphans", "{mode: rewrite, limit_mib: 0}");
+    let whole = logs.pass(request("log 2/b1 info \"tool\""));
+    assert!(records(&[whole]).contains("log 2/b1"));
+    assert_eq!(logs.metric("spanloom_orphans_hurried_records", ""), 1);
+}
