@@ -389,6 +389,9 @@ pub const BAGGAGE_WAITING_ITEMS: usize = 1 << 17;
 /// `spanloom_fragments_forgotten`.
 pub const FRAGMENTS: usize = 50_000;
 
+/// Fragments of fragments of one trace that are told apart: above any run that was seen torn.
+pub const FRAGMENTS_DEPTH: usize = 16;
+
 /// Time that they are, since their last use. As [`TRACE_TTL`].
 pub const FRAGMENTS_TTL: Duration = Duration::from_secs(600);
 

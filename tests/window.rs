@@ -325,3 +325,36 @@ fn three_python_services_of_which_one_knows_the_user() {
         assert_eq!(values, (Some("alice"), Some("s-42")), "{}", seen.span.name);
     }
 }
+
+#[test]
+fn a_torn_off_trace_inherits_from_the_span_that_called_it() {
+    for mode in ["tag", "rewrite"] {
+        let sink = Sink::start();
+        let config = to_sink(&sink, "{idle: 500ms}")
+            .replace(
+                "[sensitive, trace_window, baggage, orphans]",
+                "[trace_window, orphans, baggage]",
+            )
+            .replace(
+                "  orphans: {head_hold: 0s}",
+                &format!("  orphans: {{mode: {mode}, head_hold: 1s}}"),
+            );
+        assert!(config.contains(mode), "{config}");
+        let daemon = Daemon::start(&config);
+        let call = [("gen_ai.tool.call.id", text("call_Zx81kQp0aa"))];
+        let execute = [("gen_ai.operation.name", text("execute_tool")), call[0].clone()];
+        let tool = with(span("tool", 2, 5, 0), execute);
+        send(&daemon, false, [span("query", 2, 6, 5), tool]);
+        let caller = with(span("caller", 1, 3, 2), call);
+        let alice = with(span("alice", 1, 2, 1), [("user.id", text("alice"))]);
+        let bob = with(span("bob", 1, 4, 1), [("user.id", text("bob"))]);
+        send(&daemon, true, [caller, alice, bob, span("root", 1, 1, 0)]);
+        let arrived = sink.wait_for_spans(6);
+        assert_eq!(user(&arrived, "tool"), Some("alice"), "in mode {mode}");
+        assert_eq!(user(&arrived, "root"), None, "in mode {mode}");
+        // Only a rewrite holds what is below the head too.
+        if mode == "rewrite" {
+            assert_eq!(user(&arrived, "query"), Some("alice"));
+        }
+    }
+}

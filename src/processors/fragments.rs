@@ -44,10 +44,30 @@ impl Fragments {
         known.update(fragment, now, |place| *place = Some(above));
     }
 
+    /// Whether there ever was one.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// How many traces `fragment` is below, up to a bound.
+    pub fn depth(&self, fragment: u128, now: Moment) -> u32 {
+        let mut at = fragment;
+        (0..limits::FRAGMENTS_DEPTH)
+            .take_while(|_| match self.above(at, now) {
+                Some(place) => {
+                    at = place.trace;
+                    true
+                }
+                None => false,
+            })
+            .count() as u32
+    }
+
     /// The span that the trace `fragment` belongs below, if it is a fragment of another.
     #[inline]
     pub fn above(&self, fragment: u128, now: Moment) -> Option<Place> {
-        if !self.any.load(Ordering::Relaxed) {
+        if !self.any() {
             return None;
         }
         self.above.lock(fragment).get(fragment, now).copied().flatten()
@@ -91,6 +111,10 @@ mod tests {
         assert_eq!(other.above(2, now), None);
         one.join(2, above, now);
         assert_eq!((other.above(2, now), other.above(1, now)), (Some(above), None));
+        one.join(4, Place { trace: 2, span: 9 }, now);
+        assert_eq!([1, 2, 4].map(|trace| other.depth(trace, now)), [0, 1, 2]);
+        one.join(5, Place { trace: 5, span: 9 }, now);
+        assert_eq!(other.depth(5, now) as usize, limits::FRAGMENTS_DEPTH);
         let later = now.plus(limits::FRAGMENTS_TTL);
         one.join(3, above, later.plus(limits::FRAGMENTS_TTL));
         assert_eq!(other.above(2, later), None);

@@ -291,6 +291,7 @@ impl Baggage {
     /// Gives all items what they are to have.
     fn promote(&mut self, now: Moment, edits: &mut Edits) {
         let mut nodes = std::mem::take(&mut self.nodes);
+        self.sink_fragments(&mut nodes, now);
         self.orders.clear();
         self.latest = None;
         // Most are in order already, and then so are the edits.
@@ -312,6 +313,18 @@ impl Baggage {
         }
         nodes.clear();
         self.nodes = nodes;
+    }
+
+    /// Puts fragments behind what they belong below, since that is to be known before.
+    fn sink_fragments(&self, nodes: &mut [Node], now: Moment) {
+        if !self.fragments.any() {
+            return;
+        }
+        let traces = self.orders.len() as u32;
+        for node in nodes.iter_mut().filter(|node| node.trace != 0) {
+            let depth = self.fragments.depth(node.trace, now);
+            node.order = node.order.saturating_add(traces.saturating_mul(depth));
+        }
     }
 
     /// The place of `trace` among those of the batch.

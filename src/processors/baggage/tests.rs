@@ -284,6 +284,13 @@ span 2/e5 parent=e4 user.id=\"own\"\nspan 3/e1",
     );
     logs.check("log 2/e2 info \"\"", "log 2/e2 info \"\" user.id=\"al\"");
     spans.check("span 2/e6 parent=e5", "span 2/e6 parent=e5 user.id=\"own\"");
+    // In one batch whatever stands first.
+    let below = Place { trace: u128::from_be(6), span: key(0xa1) };
+    spans.fragments().join(u128::from_be(5), below, Moment::default());
+    spans.check(
+        "span 5/e1\nspan 6/a1 user.id=\"al\"\nspan 5/e2 parent=e1",
+        "span 5/e1 user.id=\"al\"\nspan 6/a1 user.id=\"al\"\nspan 5/e2 parent=e1 user.id=\"al\"",
+    );
     // A trace cannot be below itself, whatever is said of it.
     let itself = Place { trace: u128::from_be(4), span: key(0xa1) };
     spans.fragments().join(u128::from_be(4), itself, Moment::default());

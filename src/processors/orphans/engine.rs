@@ -8,9 +8,10 @@ use super::index::{self, Index, Root};
 use super::judge::{Judge, Verdict, legitimate};
 use super::links;
 use super::meters::{self, Meters};
-use super::rewrite::{self, Move, Rewrites};
+use super::noted;
+use super::rewrite::{self, Rewrites};
 use super::seen::Seen;
-use super::tags::{self, Finding, Signature, Tags};
+use super::tags::{self, Finding, Signature, Tags, status};
 use super::words;
 use crate::batch::Batch;
 use crate::config::Section;
@@ -18,8 +19,9 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::span;
-use crate::otlp::view::{self, AnyValue, Request, ResourceGroup, ScopeGroup, Span};
+use crate::otlp::view::{self, AnyValue, Request, ResourceGroup};
 use crate::otlp::wire::Message;
+use crate::processors::fragments::{Fragments, Place};
 use crate::processors::inspect::{Inspector, Item};
 use crate::processors::memory::{span_key, trace_key};
 use crate::processors::names::Pattern;
@@ -28,6 +30,7 @@ use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Spans that wait for the rest of their batch.
@@ -41,12 +44,23 @@ struct Waiting {
     facts: Facts,
 }
 
+/// What a block may still wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Nothing,
+    /// Fragments that are held, and that its own go into.
+    Others,
+    /// Those, and evidence.
+    All,
+}
+
 /// The processor.
 pub struct Orphans {
     mode: Mode,
     tags: Tags,
     link_names: links::Names,
     rewrites: Rewrites,
+    fragments: Arc<Fragments>,
     /// Where spans of the current trace go.
     alias: Option<u128>,
     /// Trace and number of the spans of this batch, if fragments are held.
@@ -86,6 +100,7 @@ impl Orphans {
             tags,
             link_names: links::Names::new(section.text("prefix")),
             rewrites: Rewrites::new(hasher.clone(), setup),
+            fragments: Fragments::of(setup),
             alias: None,
             passed: vec![],
             reader: Reader { tells, hasher: hasher.clone(), service: 0, tenant: 0 },
@@ -130,7 +145,7 @@ impl Orphans {
     fn root(&mut self, facts: &Facts, now: Moment) {
         let root = Root {
             span: facts.span,
-            start: facts.start,
+            start: if facts.start == 0 { u64::MAX } else { facts.start },
             end: facts.end,
             operation: facts.operation,
             passed: now.monotonic,
@@ -175,7 +190,7 @@ impl Orphans {
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Tag(finding) if !self.holds_all(&facts) => {
-                    self.tag(start, *finding, false, edits);
+                    self.tag(start, (&facts, *finding), false, now, edits);
                 }
                 Verdict::Wait | Verdict::Tag(_) => self.holding.push((number, Some(facts))),
             }
@@ -219,7 +234,35 @@ impl Orphans {
         }
     }
 
-    fn tag(&mut self, start: usize, mut finding: Finding, mended: bool, edits: &mut Edits) {
+    /// Says that all of the head's trace is below its parent, if that is resolved.
+    fn join(&mut self, head: &Facts, finding: &Finding, now: Moment) {
+        let Some(parent) = finding.parent.as_ref().filter(|_| finding.status == status::RESOLVED)
+        else {
+            return;
+        };
+        let first = self.index.trace(head.trace, now).and_then(|trace| trace.root);
+        if parent.trace != head.trace && first.is_some_and(|root| root.span == head.span) {
+            let above = Place { trace: parent.trace, span: parent.span };
+            self.fragments.join(head.trace, above, now);
+        }
+    }
+
+    /// Notes what was tagged in `request`.
+    fn found(&mut self, request: Request<'_>, now: Moment) {
+        let tagged = std::mem::take(&mut self.tagged);
+        if !tagged.is_empty() {
+            noted::note(&self.findings, &self.id, &tagged, request, now);
+        }
+    }
+
+    fn tag(
+        &mut self,
+        start: usize,
+        (head, mut finding): (&Facts, Finding),
+        mended: bool,
+        now: Moment,
+        edits: &mut Edits,
+    ) {
         let Some(signature) = finding.signatures.first().copied() else { return };
         if let Some(parent) = &finding.parent
             && parent.confidence >= 0.9
@@ -231,6 +274,10 @@ impl Orphans {
             let service = self.services.get(&parent.service_hash);
             parent.service = service.cloned().unwrap_or_default();
         }
+        if self.mode == Mode::Rewrite {
+            self.rewrites.follow(&mut finding, now);
+        }
+        self.join(head, &finding, now);
         let message = Message { bytes: &[], start };
         edits.append(message, |out| {
             self.tags.put(out, &finding);
@@ -246,10 +293,12 @@ impl Orphans {
         }
     }
 
-    /// Judges the heads of a block. Yields the block again if it is to wait longer.
-    fn release(&mut self, block: Block, last: bool, now: Moment, out: &mut Out) -> Option<Block> {
+    /// Judges the heads of a block. Yields the block again if it is to wait longer: for evidence,
+    /// or for the fragments into which its own go.
+    fn release(&mut self, block: Block, waits: Waits, now: Moment, out: &mut Out) -> Option<Block> {
         let waited = now.monotonic.saturating_sub(block.came);
-        let last = last || waited >= self.hold_max;
+        let last = waits != Waits::All || waited >= self.hold_max;
+        let alone = waits == Waits::Nothing || waited >= self.hold_max;
         let mut verdicts = Vec::with_capacity(block.heads.len());
         for head in &block.heads {
             verdicts.push(match head {
@@ -260,18 +309,23 @@ impl Orphans {
                 },
             });
         }
+        let mut moves = vec![];
+        if self.mode == Mode::Rewrite {
+            if !alone && rewrite::awaits(&block, &verdicts, &self.hold) {
+                return Some(block);
+            }
+            let known = (&mut self.index, &mut self.seen);
+            moves = self.rewrites.decide(&block, &verdicts, known, now);
+            self.rewrites.close(&block);
+        }
         let mut edits = std::mem::take(&mut self.edits);
-        let moves = match self.mode {
-            Mode::Rewrite => self.moves(&block, &verdicts, now),
-            Mode::Tag | Mode::Link => vec![],
-        };
         let heads = verdicts.into_iter().zip(&block.heads);
-        for ((verdict, head), item) in heads.zip(spans(block.batch.request())) {
-            let mended = self.mend(item, &moves, &mut edits);
+        for ((verdict, head), item) in heads.zip(block.spans()) {
+            let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
             match (verdict, head) {
-                (Verdict::Tag(mut finding), _) => {
+                (Verdict::Tag(mut finding), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
-                    self.tag(item.0.start, *finding, mended, &mut edits);
+                    self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
                 (_, Some(Facts { trace, parent: Some(parent), .. }))
                     if !self.seen.contains(*trace, *parent) =>
@@ -281,82 +335,12 @@ impl Orphans {
                 _ => {}
             }
         }
-        self.note(block.batch.request(), now);
+        self.found(block.batch.request(), now);
         let tagged = !edits.is_empty();
         out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
         self.edits = edits;
         None
     }
-
-    /// Where fragments of the block go, in order of their traces.
-    fn moves(&mut self, block: &Block, verdicts: &[Verdict], now: Moment) -> Vec<Move> {
-        let ids = |item: Span<'_>| Some((trace_key(item.trace_id())?, span_key(item.span_id())?));
-        let mut items: Vec<(u128, u64)> = spans(block.batch.request()).filter_map(ids).collect();
-        items.sort_unstable();
-        let mut moves: Vec<Move> = vec![];
-        for (verdict, head) in verdicts.iter().zip(&block.heads) {
-            let (Verdict::Tag(finding), Some(head)) = (verdict, head) else { continue };
-            let from = items.partition_point(|(trace, _)| *trace < head.trace);
-            let to = items.partition_point(|(trace, _)| *trace <= head.trace);
-            let below = items.get(from..to).unwrap_or_default();
-            let below: Vec<u64> = below.iter().map(|(_, span)| *span).collect();
-            let known = (&mut self.index, &self.seen);
-            if moves.iter().any(|to| to.from == head.trace && to.trace != to.from) {
-                continue;
-            }
-            moves.extend(self.rewrites.decide(head, finding, &below, known, now));
-        }
-        moves.sort_unstable_by_key(|to| to.from);
-        moves
-    }
-
-    /// Rewrites a span as `moves` say. Yields whether it is the head of one.
-    fn mend(&self, item: Span<'_>, moves: &[Move], edits: &mut Edits) -> bool {
-        let Some(trace) = trace_key(item.trace_id()).filter(|_| !moves.is_empty()) else {
-            return false;
-        };
-        let from = moves.partition_point(|to| to.from < trace);
-        let of = moves.iter().skip(from).take_while(|to| to.from == trace);
-        let mut mended = false;
-        for to in of {
-            rewrite::rewrite(item, to, &self.tags, edits);
-            mended |= span_key(item.span_id()) == Some(to.head);
-        }
-        mended
-    }
-
-    /// Notes what was tagged in `request`: where it is, and no value of it.
-    fn note(&mut self, request: Request<'_>, now: Moment) {
-        let tagged = std::mem::take(&mut self.tagged);
-        if tagged.is_empty() {
-            return;
-        }
-        let mut tagged = tagged.into_iter().peekable();
-        for group in request.resource_groups() {
-            let end = group.0.start + group.0.bytes.len();
-            if tagged.peek().is_none_or(|(start, _)| *start >= end) {
-                continue;
-            }
-            let service = group.attributes().find(|attribute| attribute.key == b"service.name");
-            let service = service.and_then(|attribute| attribute.value.as_text());
-            for span in group.scope_groups().flat_map(ScopeGroup::spans) {
-                if let Some((_, signature)) = tagged.next_if(|(start, _)| *start == span.0.start) {
-                    self.findings.note(crate::telemetry::Finding {
-                        time: now.unix_nanos,
-                        processor: self.id.clone(),
-                        signature: signature.name().to_owned(),
-                        service: view::text(service.unwrap_or_default()).to_owned(),
-                        span: view::text(span.name()).to_owned(),
-                        trace_id: span.trace_id().to_vec(),
-                    });
-                }
-            }
-        }
-    }
-}
-
-fn spans(request: Request<'_>) -> impl Iterator<Item = Span<'_>> {
-    request.resource_groups().flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
 }
 
 impl Inspector for Orphans {
@@ -462,7 +446,7 @@ impl Inspector for Orphans {
     }
 
     fn look_back(&mut self, request: Request<'_>, now: Moment) {
-        self.note(request, now);
+        self.found(request, now);
     }
 
     fn holds(&mut self) -> Vec<u32> {
@@ -471,7 +455,11 @@ impl Inspector for Orphans {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        self.hold.put(Block { batch, heads, came: now.monotonic }, now.monotonic + self.head_hold);
+        let block = Block { batch, heads, came: now.monotonic };
+        if self.mode == Mode::Rewrite {
+            self.rewrites.open(&block);
+        }
+        self.hold.put(block, now.monotonic + self.head_hold);
     }
 
     fn wake_at(&self) -> Option<Moment> {
@@ -480,10 +468,11 @@ impl Inspector for Orphans {
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
         while let Some((block, early)) = self.hold.take(now, false) {
+            let waits = if early { Waits::Nothing } else { Waits::All };
             if early {
                 self.meters.hurried.add(block.heads.len());
             }
-            if let Some(block) = self.release(block, early, now, out) {
+            if let Some(block) = self.release(block, waits, now, out) {
                 self.hold.put(block, now.monotonic + self.settle / 4);
             }
         }
@@ -491,8 +480,22 @@ impl Inspector for Orphans {
     }
 
     fn finish(&mut self, now: Moment, out: &mut Out) {
+        // Fragments that others go into leave first, however long the chain.
+        let mut waits = Waits::Others;
+        for _ in 0..limits::ORPHAN_DEPTH {
+            let count = self.hold.len();
+            for _ in 0..count {
+                let Some((block, _)) = self.hold.take(now, true) else { return };
+                if let Some(block) = self.release(block, waits, now, out) {
+                    self.hold.put(block, now.monotonic + self.hold_max + self.head_hold);
+                }
+            }
+            if self.hold.len() == count {
+                waits = Waits::Nothing;
+            }
+        }
         while let Some((block, _)) = self.hold.take(now, true) {
-            self.release(block, true, now, out);
+            self.release(block, Waits::Nothing, now, out);
         }
     }
 }

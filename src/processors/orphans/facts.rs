@@ -181,6 +181,10 @@ impl Reader {
             };
             self.attribute(value, tell, facts, &mut parts);
         }
+        // 0 is no time. What has no start is known at its end alone.
+        if facts.start == 0 {
+            facts.start = facts.end;
+        }
         facts.operation = self.hasher.hash_one((facts.service, facts.kind, name));
         self.compose(facts, &parts);
     }

@@ -6,6 +6,10 @@ use crate::account::Charge;
 use crate::batch::Batch;
 use crate::limits;
 use crate::moment::Moment;
+use crate::otlp::view::{ScopeGroup, Span};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,9 +21,23 @@ pub struct Block {
     pub came: Duration,
 }
 
+impl Block {
+    pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
+        let groups = self.batch.request().resource_groups();
+        groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
+    }
+
+    /// The traces of the roots in it.
+    pub fn roots(&self) -> impl Iterator<Item = u128> {
+        self.heads.iter().flatten().filter(|head| head.parent.is_none()).map(|head| head.trace)
+    }
+}
+
 /// Blocks by the time at which they are due.
 pub struct Hold {
     blocks: BTreeMap<(Duration, u64), Block>,
+    /// How many roots of each trace are held.
+    roots: HashMap<u128, u32, RandomState>,
     number: u64,
     bytes: usize,
     limit: usize,
@@ -30,12 +48,23 @@ pub struct Hold {
 
 impl Hold {
     pub fn new(limit: usize, charge: Charge) -> Hold {
-        Hold { blocks: BTreeMap::new(), number: 0, bytes: 0, limit, charge, facts: 0 }
+        let (blocks, roots) = (BTreeMap::new(), HashMap::default());
+        Hold { blocks, roots, number: 0, bytes: 0, limit, charge, facts: 0 }
     }
 
     /// Bytes that are held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Blocks that are held.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether a root of `trace` is held.
+    pub fn has_root_of(&self, trace: u128) -> bool {
+        self.roots.contains_key(&trace)
     }
 
     pub fn put(&mut self, block: Block, due: Duration) {
@@ -45,6 +74,7 @@ impl Hold {
         self.bytes += weight(&block);
         self.count(self.facts + facts(&block));
         self.number += 1;
+        block.roots().for_each(|trace| *self.roots.entry(trace).or_default() += 1);
         self.blocks.insert((due, self.number), block);
     }
 
@@ -64,6 +94,14 @@ impl Hold {
         let (_, block) = self.blocks.pop_first()?;
         self.bytes = self.bytes.saturating_sub(weight(&block));
         self.count(self.facts.saturating_sub(facts(&block)));
+        for trace in block.roots() {
+            if let Entry::Occupied(mut count) = self.roots.entry(trace) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
         Some((block, early))
     }
 

@@ -306,7 +306,9 @@ impl Index {
         let number = self.first + self.nodes.len() as u64;
         let mut fresh: SmallVec<[u64; 2]> = SmallVec::new();
         let before = self.traces.update(facts.trace, now, |trace| {
-            trace.start = trace.start.min(facts.start);
+            if facts.start > 0 {
+                trace.start = trace.start.min(facts.start);
+            }
             trace.end = trace.end.max(facts.end);
             trace.tenant = facts.tenant;
             fresh.extend(join_group(&mut trace.sessions, facts.session));

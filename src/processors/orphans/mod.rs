@@ -23,19 +23,24 @@
 //!
 //! Modes are [`rewrite`] and [`links`] above tagging. Behind a window fragments are held whole.
 //!
-//! Absent here: gaps inside a span, log records that follow a rewritten trace, links from the
-//! parent back.
+//! Log records follow a rewritten trace ([`records`]).
+//!
+//! Absent here: gaps inside a span, exemplars of metrics that follow a rewritten trace, links from
+//! the parent back.
 
 mod ages;
 mod calls;
 mod engine;
 mod facts;
+mod fates;
 mod hold;
 mod index;
 mod judge;
 mod links;
 mod matching;
 mod meters;
+mod noted;
+mod records;
 pub mod remedy;
 mod rewrite;
 mod seen;
@@ -43,10 +48,12 @@ pub mod tags;
 mod words;
 
 use super::{Built, Kind};
+use crate::batch::Signal;
 use crate::config::catalog::{Class, no_check};
 use crate::config::{Component, Key, Section};
 use crate::limits;
 use engine::Orphans;
+use records::Records;
 
 /// What is done about a torn trace: heads are tagged; they get a link to their parent too; or the
 /// whole fragment gets its parent's trace, if that is certain.
@@ -100,7 +107,8 @@ const KEYS: &[Key] = &[
 
 const SAMPLE: &str = "\
 # tag: heads are tagged. link: they get a link to their parent too. rewrite: the whole fragment gets
-# the trace of its parent where an exact key joins them; list trace_window before it
+# the trace of its parent where an exact key joins them, and in a pipeline of logs its records too;
+# list trace_window before it
 mode: tag
 # of the attributes that tag a span
 prefix: app.agent
@@ -131,12 +139,19 @@ pub const KIND: Kind = Kind {
         aliases: &[],
         about: "tags the spans at which a trace is torn",
         sample: SAMPLE,
-        signals: &["traces"],
+        signals: &["traces", "logs"],
         keys: KEYS,
         check: no_check,
     },
-    build: |section, setup| Built::Inspector(Box::new(Orphans::new(section, setup))),
+    build: |section, setup| {
+        Built::Inspector(match setup.signal {
+            Signal::Logs => Box::new(Records::new(section, setup)),
+            Signal::Traces | Signal::Metrics => Box::new(Orphans::new(section, setup)),
+        })
+    },
 };
 
+#[cfg(test)]
+mod rewrite_tests;
 #[cfg(test)]
 mod tests;

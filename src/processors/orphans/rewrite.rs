@@ -10,9 +10,12 @@
 
 use super::ages::Ages;
 use super::facts::Facts;
+use super::fates::Fates;
+use super::hold::{Block, Hold};
 use super::index::Index;
+use super::judge::Verdict;
 use super::seen::Seen;
-use super::tags::{self, Finding, Tags};
+use super::tags::{self, Finding, Parent, Tags};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
@@ -21,9 +24,12 @@ use crate::otlp::view::Span;
 use crate::otlp::wire::{Message, put_bytes_field, put_fixed32_field};
 use crate::otlp::write::put_hex_attribute;
 use crate::processors::Setup;
+use crate::processors::memory::{span_key, trace_key};
 use crate::telemetry::Counter;
 use foldhash::fast::RandomState;
+use hashbrown::HashSet;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A confidence from which on a parent is certain.
@@ -45,6 +51,7 @@ struct Alias {
 /// What was rewritten.
 pub struct Rewrites {
     aliases: Ages<Alias>,
+    fates: Arc<Fates>,
     hasher: RandomState,
     done: Counter,
     refused: Vec<(&'static str, Counter)>,
@@ -73,10 +80,21 @@ impl Rewrites {
         let done = "Fragments that got the trace of their parent.";
         Rewrites {
             aliases: Ages::new(setup.portion(limits::ORPHAN_ALIASES)),
+            fates: Fates::of(setup),
             hasher,
             done: setup.counter("spanloom_orphans_rewritten", done, &[]),
             refused: CAUSES.map(refused).into(),
         }
+    }
+
+    /// Says that fragments are held in `block`.
+    pub fn open(&self, block: &Block) {
+        block.roots().for_each(|trace| self.fates.open(trace));
+    }
+
+    /// Says that the fragments in `block` are decided.
+    pub fn close(&self, block: &Block) {
+        block.roots().for_each(|trace| self.fates.close(trace));
     }
 
     /// Where spans of `trace` go, if not where they are.
@@ -86,19 +104,61 @@ impl Rewrites {
         (alias.trace != 0 && lives).then_some(alias.trace)
     }
 
-    /// Decides on the fragment of `head`, of which `spans` are the span ids.
+    /// Names traces in `finding` as they are called since they were rewritten.
+    pub fn follow(&self, finding: &mut Finding, now: Moment) {
+        let parent = finding.parent.as_mut().map(|parent| &mut parent.trace);
+        let asked_by = finding.asked_by.as_mut().map(|(trace, _)| trace);
+        for trace in parent.into_iter().chain(asked_by) {
+            *trace = self.alias(*trace, now).unwrap_or(*trace);
+        }
+    }
+
+    /// Decides on the fragments whose heads stand in `block`: where they go, in order of their
+    /// traces.
     pub fn decide(
         &mut self,
+        block: &Block,
+        verdicts: &[Verdict],
+        known: (&mut Index, &mut Seen),
+        now: Moment,
+    ) -> Vec<Move> {
+        let (index, seen) = known;
+        let ids = |item: Span<'_>| Some((trace_key(item.trace_id())?, span_key(item.span_id())?));
+        let mut items: Vec<(u128, u64)> = block.spans().filter_map(ids).collect();
+        items.sort_unstable();
+        let mut moves: Vec<Move> = vec![];
+        for (head, parent) in outer_first(certain(block, verdicts).collect()) {
+            let from = items.partition_point(|(trace, _)| *trace < head.trace);
+            let to = items.partition_point(|(trace, _)| *trace <= head.trace);
+            let below = items.get(from..to).unwrap_or_default();
+            let below: Vec<u64> = below.iter().map(|(_, span)| *span).collect();
+            if moves.iter().any(|to| to.from == head.trace && to.trace != to.from) {
+                continue;
+            }
+            let decided = self.decide_one(head, parent, &below, (&mut *index, &*seen), now);
+            if let Some(to) = decided.filter(|to| to.trace != to.from) {
+                // What comes after it finds it there.
+                below.iter().for_each(|span| seen.insert(to.trace, *span));
+                let count = u32::try_from(below.len()).unwrap_or(u32::MAX);
+                index.traces.update(to.trace, now, |trace| {
+                    trace.spans = trace.spans.saturating_add(count);
+                });
+            }
+            moves.extend(decided);
+        }
+        moves.sort_unstable_by_key(|to| to.from);
+        moves
+    }
+
+    /// Decides on the fragment of `head`, of which `spans` are the span ids.
+    fn decide_one(
+        &mut self,
         head: &Facts,
-        finding: &Finding,
+        parent: &Parent,
         spans: &[u64],
         (index, seen): (&mut Index, &Seen),
         now: Moment,
     ) -> Option<Move> {
-        let parent = finding.parent.as_ref()?;
-        if parent.tier > 1 || parent.confidence < CERTAIN || head.parent.is_some() {
-            return None;
-        }
         let trace = self.alias(parent.trace, now).unwrap_or(parent.trace);
         if let Some(cause) = self.refusal(head, (parent.trace, trace), spans, (index, seen), now) {
             let counter = self.refused.iter().find(|(known, _)| *known == cause);
@@ -111,6 +171,7 @@ impl Rewrites {
                 (alias.trace, alias.since) = (trace, since);
             });
             self.aliases.update(self.hasher.hash_one(trace), |alias| alias.fragments += 1);
+            self.fates.moved(head.trace, trace, now);
         }
         self.done.add(1);
         let remote = parent.service_hash != 0 && parent.service_hash != head.service;
@@ -134,7 +195,9 @@ impl Rewrites {
         let Some(target) = index.trace(named, now) else { return Some("unseen") };
         let of = |trace: u128| self.aliases.get(self.hasher.hash_one(trace)).copied();
         let fragments = of(trace).unwrap_or_default().fragments;
-        if target.is_over_merged() {
+        let merged =
+            |index: &mut Index| index.trace(trace, now).is_some_and(|t| t.is_over_merged());
+        if target.is_over_merged() || merged(index) {
             return Some("over_merged");
         }
         if target.last + limits::ORPHAN_CLOSED_TIME < now.monotonic {
@@ -153,8 +216,61 @@ impl Rewrites {
     }
 }
 
+/// The heads of `block` that have a certain parent, and that.
+fn certain<'b>(
+    block: &'b Block,
+    verdicts: &'b [Verdict],
+) -> impl Iterator<Item = (&'b Facts, &'b Parent)> {
+    verdicts.iter().zip(&block.heads).filter_map(|(verdict, head)| {
+        let (Verdict::Tag(finding), Some(head)) = (verdict, head) else { return None };
+        let parent = finding.parent.as_ref()?;
+        let sure = parent.tier <= 1 && parent.confidence >= CERTAIN && head.parent.is_none();
+        sure.then_some((head, parent))
+    })
+}
+
+/// The same, those first into whose traces others of them go.
+fn outer_first<'b>(mut open: Vec<(&'b Facts, &'b Parent)>) -> Vec<(&'b Facts, &'b Parent)> {
+    let mut sorted = Vec::with_capacity(open.len());
+    for _ in 0..limits::ORPHAN_DEPTH {
+        let undecided: HashSet<u128, RandomState> =
+            open.iter().map(|(head, _)| head.trace).collect();
+        let inner = |(head, parent): &(&Facts, &Parent)| {
+            parent.trace != head.trace && undecided.contains(&parent.trace)
+        };
+        let (waiting, ready): (Vec<_>, Vec<_>) = open.iter().partition(|one| inner(one));
+        open = waiting;
+        if ready.is_empty() {
+            break;
+        }
+        sorted.extend(ready);
+    }
+    sorted.extend(open);
+    sorted
+}
+
+/// Whether fragments of `block` belong into others that are held, and do not know where those go.
+pub fn awaits(block: &Block, verdicts: &[Verdict], hold: &Hold) -> bool {
+    certain(block, verdicts)
+        .any(|(head, parent)| parent.trace != head.trace && hold.has_root_of(parent.trace))
+}
+
+/// Rewrites `item` as `moves` say. Yields whether it is the head of one.
+pub fn mend(item: Span<'_>, moves: &[Move], tags: &Tags, edits: &mut Edits) -> bool {
+    let Some(trace) = trace_key(item.trace_id()).filter(|_| !moves.is_empty()) else {
+        return false;
+    };
+    let from = moves.partition_point(|to| to.from < trace);
+    let mut mended = false;
+    for to in moves.iter().skip(from).take_while(|to| to.from == trace) {
+        rewrite(item, to, tags, edits);
+        mended |= span_key(item.span_id()) == Some(to.head);
+    }
+    mended
+}
+
 /// Writes into `edits` that `item` goes where `to` says.
-pub fn rewrite(item: Span<'_>, to: &Move, tags: &Tags, edits: &mut Edits) {
+fn rewrite(item: Span<'_>, to: &Move, tags: &Tags, edits: &mut Edits) {
     let message = item.0;
     let trace = to.trace.to_le_bytes();
     if to.trace != to.from {

@@ -90,6 +90,19 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
 }
 
 #[test]
+fn what_has_no_start_did_not_begin_in_1970() {
+    for child in ["-..700ms", "-..-"] {
+        let child = format!("span 1/a2 parent=a1 \"call\" {child} kind=client");
+        let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+        bench.check_untouched(&format!("{child}\nspan 1/a1 \"ask\" 500ms..900ms"));
+        // Nor is a root without a start the one that the others came after.
+        let llm = tags("mid_sequence_root", "trace_id", "", "\"mid_sequence_root\"");
+        let late = "span 1/a3 \"late\" -..-";
+        bench.check(late, &format!("{late} {llm}"));
+    }
+}
+
+#[test]
 fn a_second_root_that_passed_before_the_first_is_counted() {
     let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
     bench.check_untouched("span 1/a2 5ms..6ms");
