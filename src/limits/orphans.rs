@@ -85,3 +85,8 @@ pub const ORPHAN_SERVICES: usize = 4096;
 /// called missing, in the configuration's notation. SDKs export every 5 s; this is three times
 /// that. Key `orphans.settle`.
 pub const ORPHAN_SETTLE: &str = "15s";
+
+/// Clients that may have made one call, by time alone. With more of them nothing is said: the
+/// likeliest of so many is likely wrong, and to weigh them all takes longer than all else that a
+/// span costs.
+pub const ORPHAN_CANDIDATES: usize = 64;

@@ -10,6 +10,7 @@ use super::facts::{CLIENT, Facts, SERVER};
 use super::index::{Index, Node};
 use super::matching::{Found, Match};
 use super::tags::evidence;
+use crate::limits;
 
 /// Milliseconds that the clocks of two hosts may be apart here.
 const OFFSET: f64 = 150.0;
@@ -41,6 +42,9 @@ pub fn caller(index: &Index, head: &Facts) -> Found {
         (passed, last) = (passed + 1, Some(node));
         let Some((way, offset)) = fits(index, node, head) else { continue };
         candidates += 1;
+        if candidates > limits::ORPHAN_CANDIDATES {
+            return Found::Several(evidence::CLIENT_SERVER, candidates);
+        }
         match best {
             Some((_, least, _)) if way >= least => next = next.min(way),
             before => {
