@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -183,6 +184,12 @@ fn a_full_journal_tells_clients_to_come_back_and_takes_again() {
 
 const ROUNDS: u64 = 10;
 
+/// Milliseconds after which a kill may come: what is twice is what one answer takes at the rate of
+/// the load, so its share says something of rounds as long as a daemon lives between two kills at
+/// the very least. The short form is about loss.
+const SHORT: Range<u64> = 50..2000;
+const LONG: Range<u64> = 50..10_000;
+
 /// What an exporter may have under way when the process is killed, in spans: what the backend has
 /// and the journal does not know of.
 const UNDER_WAY: u64 = 10 * 200;
@@ -207,7 +214,8 @@ fn kill_loop() {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             (0..CLIENTS).for_each(|_| drop(scope.spawn(|| acked.load(&address, &over))));
-            thread::sleep(Duration::from_millis(random.u64(50..2000)));
+            let round = if full { LONG } else { SHORT };
+            thread::sleep(Duration::from_millis(random.u64(round)));
             recovered += daemon.metric("spanloom_pipeline_recovered_items", "");
             daemon.signal("KILL");
             over.store(true, Ordering::Relaxed);
@@ -223,9 +231,10 @@ fn kill_loop() {
     let (lost, twice) = (acked.missing(&count), all - count.len());
     println!(
         "{rounds} kills: {} spans acknowledged, {lost} lost, {all} delivered, {twice} twice \
-         ({:.3} %), {recovered} recovered from the journal; listening after {slowest:?} at most",
+         ({:.3} %, {:.1} a kill), {recovered} recovered from the journal; listening after {slowest:?} at most",
         owed.len(),
-        100.0 * twice as f64 / all as f64
+        100.0 * twice as f64 / all as f64,
+        twice as f64 / rounds as f64
     );
     assert_eq!(lost, 0, "spans that were acknowledged are missing");
     assert!(owed.len() > 100 && recovered > 0.0, "nothing was held when the kills came");

@@ -62,8 +62,12 @@ impl File for Handle {
         Ok(n)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut content = self.0.lock().unwrap();
+        let end = at as usize + bytes.len();
+        let len = content.len().max(end);
+        content.resize(len, 0);
+        content[at as usize..end].copy_from_slice(bytes);
         Ok(())
     }
 
@@ -87,8 +91,8 @@ fuzz_target!(|data: &[u8]| {
         bytes.splice(..0, header(Header { segment: 1, salt: SALT }));
     }
     let storage = Arc::new(Memory::default());
-    storage.create("00000001.segment").unwrap().append(&bytes).unwrap();
-    storage.create("00000001.releases").unwrap().append(kept).unwrap();
+    storage.create("00000001.segment").unwrap().write_at(0, &bytes).unwrap();
+    storage.create("00000001.releases").unwrap().write_at(0, kept).unwrap();
     let settings = Settings::new(1 << 20, 1);
     let Ok(mut journal) = journal::open(storage, &["a", "b"], settings) else { return };
     let (mut at, mut steps) = (HEADER.min(bytes.len()), 0);

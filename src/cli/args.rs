@@ -50,7 +50,7 @@ pub enum Command {
     Schema,
     /// Play a broken multi-agent run through spanloom and show it before and after
     Demo(demo::Options),
-    /// Say which traces in files of spans are torn, by what, and what mends them; exit 3 if any is
+    /// Say which traces in files are torn, by what, and what mends them; exit 3 if any is
     Diagnose(diagnose::Options),
     /// Send agent-shaped spans to an OTLP endpoint at a given rate
     Load(load::Options),

@@ -3,7 +3,7 @@
 use super::storage::{File, Storage};
 use crate::limits;
 use std::fs::{DirBuilder, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Storage for Directory {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create_new(true).mode(FILE_MODE);
+        options.read(true).write(true).create_new(true).mode(FILE_MODE);
         Ok(Box::new(OnDisk(options.open(self.path.join(name))?)))
     }
 
@@ -85,7 +85,7 @@ impl Storage for Directory {
     }
 }
 
-/// A file that is appended to.
+/// An open file.
 struct OnDisk(std::fs::File);
 
 impl File for OnDisk {
@@ -106,8 +106,8 @@ impl File for OnDisk {
         Ok(read)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The journal: what was acknowledged, on disk until everybody has it.
 //!
-//! A directory of segments, each a file that only grows:
+//! A directory of segments, each a file to whose end records are added, over zeros where there
+//! are any:
 //!
 //! ```text
 //! segment = header record*
@@ -27,9 +28,9 @@
 //!   missing, and keeps a copy of the bytes.
 //!
 //! Absent: maps of files into memory, whose errors are signals; and compaction, since a queue that
-//! is emptied in order needs none. Not here yet: room that is written ahead. A sync of a file that
-//! grows waits for the file system's own journal as well; over zeros it does not.
+//! is emptied in order needs none.
 
+mod ahead;
 mod files;
 mod log;
 mod open;
@@ -40,6 +41,7 @@ mod resident;
 mod storage;
 mod table;
 
+pub use ahead::Ahead;
 pub use files::{Directory, create};
 pub use log::{Entry, Log, Place};
 pub use open::{Opened, Settings, open};

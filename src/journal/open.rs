@@ -1,5 +1,6 @@
 //! Finds what processes before this one have left.
 
+use super::ahead::Ahead;
 use super::log::Log;
 use super::reader::Reader;
 use super::record::{self, BadHeader, HEADER, VERSION};
@@ -29,9 +30,10 @@ impl Settings {
     }
 }
 
-/// The three hands of an open journal.
+/// The hands of an open journal.
 pub struct Opened {
     pub log: Log,
+    pub ahead: Arc<Ahead>,
     pub reader: Reader,
     pub table: Arc<Table>,
 }
@@ -66,9 +68,10 @@ pub fn open(
     let next = taken.max().map_or(1, |last| last.saturating_add(1));
     let table = Table::new(storage, ways, settings.limit, &segments, releases, next);
     let table = Arc::new(table);
-    let log = Log::new(table.clone(), next, settings.segment, settings.seed);
+    let ahead = Arc::new(Ahead::new(table.clone(), next, settings.segment, settings.seed));
+    let log = Log::new(table.clone(), ahead.clone(), settings.segment);
     let reader = Reader::new(table.clone(), next);
-    Ok(Opened { log, reader, table })
+    Ok(Opened { log, ahead, reader, table })
 }
 
 /// The length of a segment, of this version or damaged.

@@ -1,7 +1,7 @@
 //! What a journal needs of a disk: the seam between it and the files, behind which tests put a disk
 //! that loses, tears and fails.
 //!
-//! Nothing is promised that a file system does not keep: what was appended may be lost, in whole
+//! Nothing is promised that a file system does not keep: what was written may be lost, in whole
 //! or in part, until [`File::sync`] has returned, and a file's name until [`Storage::sync`] has.
 
 use std::io;
@@ -11,7 +11,7 @@ pub trait Storage: Send + Sync {
     /// The names of its files.
     fn names(&self) -> io::Result<Vec<String>>;
 
-    /// A new file, for appending. That it exists already is an error.
+    /// A new file, for writing. That it exists already is an error.
     fn create(&self, name: &str) -> io::Result<Box<dyn File>>;
 
     /// A file that exists, for reading.
@@ -34,8 +34,9 @@ pub trait File: Send + Sync {
     /// Fills `into` from `at` on, as far as the file reaches; how many bytes that were.
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Adds to the end. After an error it is unknown how much was added.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Writes over what is there, and adds what goes beyond the end, at which or before which `at`
+    /// stands. After an error it is unknown how much was written.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Takes away what stands behind `len`.
     fn truncate(&mut self, len: u64) -> io::Result<()>;

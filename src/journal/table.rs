@@ -29,6 +29,8 @@ struct State {
     segments: BTreeMap<u32, Segment>,
     /// Of all segments.
     bytes: u64,
+    /// How many were removed.
+    removed: u64,
     /// What was released by processes before this one.
     before: Releases,
     /// What is to be written down.
@@ -81,7 +83,7 @@ impl Table {
             storage,
             ways: ways.iter().map(|name| releases::way(name)).collect(),
             limit,
-            state: Mutex::new(State { segments, bytes, before, pending: vec![] }),
+            state: Mutex::new(State { segments, bytes, removed: 0, before, pending: vec![] }),
             ledger: Mutex::new(Ledger { number: next, file: None, len: 0 }),
             spare: Mutex::new(limits::JOURNAL_DAMAGE_BYTES),
         }
@@ -90,6 +92,11 @@ impl Table {
     /// Bytes that the segments take.
     pub fn bytes(&self) -> u64 {
         self.state().bytes
+    }
+
+    /// How many segments were removed since the start.
+    pub(super) fn removed(&self) -> u64 {
+        self.state().removed
     }
 
     /// Whether `bytes` more fit.
@@ -213,7 +220,7 @@ impl Table {
         }
         let Ledger { file: Some(file), len, .. } = &mut *ledger else { return Ok(()) };
         let bytes = releases::encode(pending.to_vec());
-        let written = file.append(&bytes);
+        let written = file.write_at(*len, &bytes);
         match written {
             Ok(()) => *len += bytes.len() as u64,
             // Records have one size; a piece of one would make all that follow unreadable.
@@ -222,10 +229,15 @@ impl Table {
         written
     }
 
-    /// Makes durable what was written down, so that a power cut costs fewer duplicates.
+    /// Makes durable what was written down, so that a power cut costs fewer duplicates. By a handle
+    /// of its own: a release that waited for the disk would be a duplicate after a kill, and would
+    /// hold up who has brought it.
     pub fn sync(&self) -> io::Result<()> {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.file.as_mut().map_or(Ok(()), |file| file.sync())
+        let number = {
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.file.as_ref().map(|_| ledger.number)
+        };
+        number.map_or(Ok(()), |number| self.storage.open(&releases_name(number))?.sync())
     }
 
     /// Removes the oldest segments as far as nothing of them is owed; how many that were.
@@ -253,6 +265,7 @@ impl Table {
         }
         // A segment that came back after a crash would be delivered again without its releases.
         self.storage.sync()?;
+        self.state().removed += done.len() as u64;
         let last = first.or(done.last().copied()).unwrap_or_default();
         for name in self.storage.names()? {
             let number = name.strip_suffix(".releases").and_then(|name| name.parse::<u32>().ok());

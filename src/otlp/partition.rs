@@ -7,8 +7,11 @@
 use super::fields::{request, resource_group, scope_group};
 use super::join::{CHILDREN, Part, bytes_of, count, items};
 use super::schema;
-use super::wire::{Field, Message, begin_message, end_message};
+use super::wire::{Field, Message, begin_message_of, end_message_within};
 use bytes::Bytes;
+
+/// Bytes of what stands around items for which a part has room from the beginning, at most.
+const AROUND: usize = 4096;
 
 /// Parts a checked request of type `message` by what `shard_of` says of each item: the shards that
 /// have items, in order, with their parts. Nothing is copied for only one. What holds no items goes
@@ -32,7 +35,8 @@ pub fn partition_within<'a>(
     let groups = Message::root(request).messages(request::RESOURCE_GROUPS);
     let scope_groups = groups.flat_map(|group| group.messages(resource_group::SCOPE_GROUPS));
     let all = scope_groups.flat_map(|group| group.messages(scope_group::ITEMS));
-    let shards: Vec<usize> = all.map(&mut shard_of).collect();
+    let sized = |item: Message<'a>| (shard_of(item), item.bytes.len());
+    let (shards, sizes): (Vec<usize>, Vec<usize>) = all.map(sized).unzip();
     let mut found = shards.clone();
     found.sort_unstable();
     found.dedup();
@@ -42,12 +46,13 @@ pub fn partition_within<'a>(
         let shard = found.first().copied().unwrap_or_default();
         return Some(vec![(shard, Part { bytes: request.clone(), items })]);
     }
-    let capacity = request.len() / found.len() + request.len() / 8;
-    let piece = |shard: &usize| Piece {
-        shard: *shard,
-        out: Vec::with_capacity(capacity),
-        items: 0,
-        open: [None; 2],
+    // A part that is held is not to hold much more than it needs, and is not to be moved.
+    let around = (request.len() - sizes.iter().sum::<usize>()).min(AROUND);
+    let piece = |shard: &usize| {
+        let own = shards.iter().zip(&sizes).filter(|(of, _)| *of == shard);
+        let size = own.map(|(_, size)| size).sum::<usize>();
+        let out = Vec::with_capacity(size + size / 32 + around);
+        Piece { shard: *shard, out, size, items: 0, open: [None; 2] }
     };
     let pieces = found.iter().map(piece).collect();
     let shards = shards.into_iter();
@@ -63,9 +68,12 @@ pub fn partition_within<'a>(
 struct Piece {
     shard: usize,
     out: Vec<u8>,
+    /// Bytes of its items.
+    size: usize,
     items: usize,
-    /// Where the body of its resource group begins, and of its scope group, if it has them yet.
-    open: [Option<usize>; 2],
+    /// Where the body of its resource group begins, and of its scope group, if it has them yet,
+    /// and the room for their lengths.
+    open: [Option<(usize, usize)>; 2],
 }
 
 struct Parting<'a> {
@@ -141,7 +149,8 @@ impl<'a> Parting<'a> {
         let open = piece.open.get_mut(level)?;
         if open.is_none() {
             self.left = self.left.checked_sub(header.len())?;
-            *open = Some(begin_message(&mut piece.out, *CHILDREN.get(level)?));
+            let number = *CHILDREN.get(level)?;
+            *open = Some(begin_message_of(&mut piece.out, number, piece.size));
             piece.out.extend_from_slice(header);
         }
         Some(())
@@ -149,15 +158,18 @@ impl<'a> Parting<'a> {
 
     /// The fields of `group` besides its `children`.
     fn header(&self, group: Message<'_>, children: u32) -> Vec<u8> {
-        let fields = group.fields().filter(|field| field.number != children);
-        fields.flat_map(|field| bytes_of(self.request, field)).copied().collect()
+        let mut header = vec![];
+        for field in group.fields().filter(|field| field.number != children) {
+            header.extend_from_slice(bytes_of(self.request, field));
+        }
+        header
     }
 }
 
 impl Piece {
     fn close(&mut self, level: usize) {
-        if let Some(body) = self.open.get_mut(level).and_then(Option::take) {
-            end_message(&mut self.out, body);
+        if let Some((body, room)) = self.open.get_mut(level).and_then(Option::take) {
+            end_message_within(&mut self.out, body, room);
         }
     }
 }

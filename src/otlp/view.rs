@@ -271,6 +271,21 @@ pub fn key_in(attribute: &[u8]) -> &[u8] {
     }
 }
 
+/// The text that the attribute with these bytes holds, if they are laid out as nearly all are; of
+/// any other this says nothing.
+#[inline]
+pub fn text_in(attribute: &[u8]) -> Option<&[u8]> {
+    let [0x0a, key @ 0..=0x7f, rest @ ..] = attribute else { return None };
+    match rest.get(usize::from(*key)..)? {
+        [0x12, outer @ 0..=0x7f, 0x0a, len @ 0..=0x7f, text @ ..]
+            if usize::from(*len) == text.len() && usize::from(*outer) == text.len() + 2 =>
+        {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
 fn slow_key(attribute: &[u8]) -> &[u8] {
     Message::root(attribute).field(key_value::KEY).map(Field::bytes).unwrap_or_default()
 }

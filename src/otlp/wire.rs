@@ -139,15 +139,34 @@ pub fn begin_message(out: &mut Vec<u8>, number: u32) -> usize {
 /// Ends the field whose body began at `start`: writes its length in the fewest bytes.
 #[inline]
 pub fn end_message(out: &mut Vec<u8>, start: usize) {
+    end_message_within(out, start, 1);
+}
+
+/// Begins a length-delimited field that will be about `size` bytes long; yields the start of its
+/// body and the room for its length. Where the room is right nothing is moved in the end.
+pub fn begin_message_of(out: &mut Vec<u8>, number: u32, size: usize) -> (usize, usize) {
+    put_tag(out, number, WireType::Len);
+    let room = varint_len(size as u64);
+    out.resize(out.len() + room, 0);
+    (out.len(), room)
+}
+
+/// Ends the field whose body began at `start`, before which there is so much room for its length.
+#[inline]
+pub fn end_message_within(out: &mut Vec<u8>, start: usize, room: usize) {
     let len = out.len() - start;
-    let more = varint_len(len as u64) - 1;
-    if more > 0 {
-        out.resize(out.len() + more, 0);
-        out.copy_within(start..start + len, start + more);
+    let size = varint_len(len as u64);
+    let first = start - room;
+    if size > room {
+        out.resize(out.len() + size - room, 0);
     }
-    let (mut rest, last) = (len as u64, start + more - 1);
-    for (k, byte) in out.iter_mut().enumerate().take(last + 1).skip(start - 1) {
-        *byte = rest as u8 & 0x7f | if k < last { 0x80 } else { 0 };
+    if size != room {
+        out.copy_within(start..start + len, first + size);
+        out.truncate(first + size + len);
+    }
+    let mut rest = len as u64;
+    for (k, byte) in out.iter_mut().skip(first).take(size).enumerate() {
+        *byte = rest as u8 & 0x7f | if k + 1 < size { 0x80 } else { 0 };
         rest >>= 7;
     }
 }
@@ -361,6 +380,21 @@ pub fn skip_group(bytes: &[u8], number: u64, mut at: usize, depth: usize) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_is_written_in_the_fewest_bytes_whatever_was_expected() {
+        for size in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let mut expected = vec![];
+            put_bytes_field(&mut expected, 3, &vec![7; size]);
+            for guess in [0, 200, 20_000, 3_000_000] {
+                let mut out = vec![];
+                let (start, room) = begin_message_of(&mut out, 3, guess);
+                out.resize(out.len() + size, 7);
+                end_message_within(&mut out, start, room);
+                assert!(out == expected, "{size} bytes where {guess} were expected");
+            }
+        }
+    }
 
     #[test]
     fn varints_of_every_length_come_back() {

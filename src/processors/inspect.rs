@@ -279,6 +279,22 @@ impl<'a> Item<'a> {
         if part.is_whole() { bytes } else { part.of_payload(bytes) }
     }
 
+    /// The number in a part that is none but a number. Where that is enough it is cheaper than
+    /// [`Item::field`].
+    #[inline]
+    pub fn number(&self, part: Part) -> u64 {
+        let start = self.message.start;
+        let bytes = self.message.bytes.get(part.at().wrapping_sub(start)..);
+        let bytes = bytes.and_then(|bytes| bytes.get(..part.end().wrapping_sub(part.at())));
+        match bytes {
+            Some([tag @ 0..0x80, number @ 0..0x80]) if tag & 7 == 0 => u64::from(*number),
+            Some([tag @ 0..0x80, number @ ..]) if tag & 7 == 1 => {
+                number.try_into().map(u64::from_le_bytes).unwrap_or_default()
+            }
+            _ => self.field(part).number_value(),
+        }
+    }
+
     /// A part that is not length-delimited.
     #[inline(never)]
     fn unusual(&self, part: Part) -> Field<'a> {

@@ -44,6 +44,9 @@ pub struct Memory<V> {
     slots: Vec<Slot<V>>,
     /// Places of traces that were forgotten.
     free: Vec<u32>,
+    /// The place that was found last, if its trace was not forgotten since: items of a trace come
+    /// in runs.
+    latest: u32,
     /// The place of every trace once, with the time since which it waits there.
     queue: VecDeque<(u32, Duration)>,
     hasher: RandomState,
@@ -66,6 +69,7 @@ impl<V: Default> Memory<V> {
             places: HashTable::new(),
             slots: vec![],
             free: vec![],
+            latest: u32::MAX,
             queue: VecDeque::new(),
             hasher: RandomState::default(),
             bytes: 0,
@@ -142,10 +146,15 @@ impl<V: Default> Memory<V> {
     }
 
     #[inline]
-    fn find(&self, trace: u128) -> Option<u32> {
+    fn find(&mut self, trace: u128) -> Option<u32> {
+        if self.slots.get(self.latest as usize).is_some_and(|slot| slot.trace == trace) {
+            return Some(self.latest);
+        }
         let is_it = |place: &u32| self.slots.get(*place as usize).map(|slot| slot.trace);
         let hash = self.hasher.hash_one(trace);
-        self.places.find(hash, |place| is_it(place) == Some(trace)).copied()
+        let place = *self.places.find(hash, |place| is_it(place) == Some(trace))?;
+        self.latest = place;
+        Some(place)
     }
 
     /// A place for `trace`, which has none.
@@ -175,6 +184,9 @@ impl<V: Default> Memory<V> {
         let hash = self.hasher.hash_one(slot.trace);
         let gone = TRACE_BYTES + (self.weight)(&slot.value);
         slot.value = V::default();
+        if self.latest == place {
+            self.latest = u32::MAX;
+        }
         if let Ok(known) = self.places.find_entry(hash, |known| *known == place) {
             known.remove();
         }

@@ -1,9 +1,11 @@
 //! A disk that behaves as badly as it may: until a file is synced its bytes may be lost, torn at a
-//! sector or be zeros with others behind them; until the directory is synced its names may come
+//! sector or be zeros with others behind them, and what they were written over may be there again,
+//! sector by sector; until the directory is synced its names may come
 //! and go one by one; writes and syncs fail, and a sync that failed has lost its bytes for good.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
@@ -16,7 +18,7 @@ pub enum Fault {
     PowerCut,
     /// The operation fails; of a write, a part may be done.
     Io,
-    /// Writes and new files fail for so many operations.
+    /// What needs room fails for so many operations.
     Full(usize),
 }
 
@@ -24,8 +26,10 @@ pub enum Fault {
 struct Content {
     synced: Vec<u8>,
     now: Vec<u8>,
-    /// Bytes up to here can still be made safe: those behind were lost by a failed sync.
-    doomed_from: Option<usize>,
+    /// Written since the last sync.
+    dirty: Vec<Range<usize>>,
+    /// Lost by a sync that failed: none after it makes them safe.
+    doomed: Vec<Range<usize>>,
 }
 
 #[derive(Clone)]
@@ -36,6 +40,8 @@ struct State {
     operations: usize,
     faults: Vec<(usize, Fault)>,
     full_until: usize,
+    /// Bytes of all files together.
+    room: usize,
     off: bool,
     random: Rng,
 }
@@ -57,10 +63,16 @@ impl Disk {
             operations,
             faults,
             full_until,
+            room: usize::MAX,
             off: false,
             random,
         };
         Disk(Arc::new(Mutex::new(state)))
+    }
+
+    /// Gives it room for so many bytes.
+    pub fn holds(&self, room: usize) {
+        self.state().room = room;
     }
 
     /// Lets `fault` happen after so many operations more.
@@ -101,7 +113,7 @@ impl Disk {
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state();
         let number = state.names[name];
-        state.files[number] = Content { synced: bytes.clone(), now: bytes, doomed_from: None };
+        state.files[number] = Content { synced: bytes.clone(), now: bytes, ..Content::default() };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,18 +151,23 @@ impl State {
                     end = (end / sector * sector).max(kept);
                 }
                 file.now.truncate(end);
-                let mut at = kept;
+                let mut at = 0;
                 while at < end {
                     let next = ((at / sector + 1) * sector).min(end);
-                    let doomed = file.doomed_from.is_some_and(|from| at >= from);
-                    if random.u8(..) < 48 || (doomed && random.bool()) {
-                        file.now[at..next].fill(0);
+                    let is_doomed = file.doomed.iter().any(|d| d.start < next && at < d.end);
+                    let is_lost = random.u8(..) < 48 || (is_doomed && random.bool());
+                    let old = at..next.min(kept);
+                    if is_lost && !old.is_empty() {
+                        file.now[old.clone()].copy_from_slice(&file.synced[old]);
+                    }
+                    if is_lost && next > kept {
+                        file.now[at.max(kept)..next].fill(0);
                     }
                     at = next;
                 }
             }
-            file.synced = file.now.clone();
-            file.doomed_from = None;
+            *file =
+                Content { synced: file.now.clone(), now: file.now.clone(), ..Content::default() };
         }
     }
 
@@ -233,21 +250,37 @@ impl File for Handle {
         Ok(n)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
-        let fate = state.operate(true);
-        let written = match fate {
-            Ok(()) => bytes.len(),
-            Err(_) => state.random.usize(0..=bytes.len()),
-        };
-        state.files[self.number].now.extend_from_slice(&bytes[..written]);
+        let (at, len) = (at as usize, state.files[self.number].now.len());
+        assert!(at <= len, "a hole");
+        let more = (at + bytes.len()).saturating_sub(len);
+        // To write over what is there needs no room.
+        let mut fate = state.operate(more > 0);
+        let taken: usize = state.names.values().map(|file| state.files[*file].now.len()).sum();
+        let mut most = bytes.len();
+        if fate.is_ok() && taken.saturating_add(more) > state.room {
+            fate = Err(io::Error::new(io::ErrorKind::StorageFull, "no space left"));
+            most -= taken + more - state.room;
+        }
+        let written = if fate.is_ok() { most } else { state.random.usize(0..=most) };
+        let file = &mut state.files[self.number];
+        file.now.resize(len.max(at + written), 0);
+        file.now[at..at + written].copy_from_slice(&bytes[..written]);
+        file.dirty.push(at..at + written);
         fate
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.operate(false)?;
-        state.files[self.number].now.truncate(len as usize);
+        let file = &mut state.files[self.number];
+        file.now.truncate(len as usize);
+        for range in file.dirty.iter_mut().chain(&mut file.doomed) {
+            range.end = range.end.min(len as usize);
+        }
+        file.dirty.retain(|range| !range.is_empty());
+        file.doomed.retain(|range| !range.is_empty());
         Ok(())
     }
 
@@ -258,17 +291,16 @@ impl File for Handle {
         let file = &mut state.files[self.number];
         match fate {
             Ok(()) => {
-                let end = file.doomed_from.unwrap_or(usize::MAX).min(file.now.len());
-                let whole = file.doomed_from.is_none_or(|from| file.now.len() <= from);
                 // What a failed sync has lost is not written by the next one, which succeeds.
-                file.synced = file.now[..end].to_vec();
-                if whole {
-                    file.doomed_from = None;
+                let old = std::mem::replace(&mut file.synced, file.now.clone());
+                for place in file.doomed.iter().cloned().flatten() {
+                    file.synced[place] = old.get(place).copied().unwrap_or(0);
                 }
+                file.dirty.clear();
             }
             Err(_) if !off => {
-                let from = file.synced.len().min(file.now.len());
-                file.doomed_from.get_or_insert(from);
+                let lost = std::mem::take(&mut file.dirty);
+                file.doomed.extend(lost);
             }
             Err(_) => {}
         }

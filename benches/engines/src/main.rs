@@ -7,7 +7,8 @@ use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use spanloom::batch::Signal;
 use spanloom::journal::{self, Directory, Entry, Next, Opened, Settings};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What one round took.
@@ -34,11 +35,26 @@ fn own(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
         let directory = Directory::open(folder, Duration::ZERO).expect("a directory");
         journal::open(Arc::new(directory), &["x"], Settings::new(64 << 30, 1)).expect("it opens")
     };
-    let mut log = open().log;
+    let Opened { mut log, ahead, .. } = open();
     let entry = Entry { signal: Signal::Traces, items: 1, bytes: content };
     let entries = vec![entry; group];
-    let commits = (0..groups).map(|_| timed(|| drop(log.commit(&entries).expect("synced"))));
+    let (wake, woken) = mpsc::sync_channel(1);
+    let fill = {
+        let ahead = ahead.clone();
+        move || woken.iter().for_each(|()| while ahead.step().expect("room") {})
+    };
+    let filling = thread::spawn(fill);
+    let commits = (0..groups).map(|_| {
+        let took = timed(|| drop(log.commit(&entries).expect("synced")));
+        // As the daemon does, behind a commit.
+        if ahead.is_wanted() {
+            let _ = wake.try_send(());
+        }
+        took
+    });
     let commits = commits.collect();
+    drop(wake);
+    filling.join().expect("it ends");
     log.close();
     drop(log);
     let Opened { mut reader, table, .. } = open();

@@ -10,7 +10,6 @@ use super::facts::{CLIENT, Facts, SERVER};
 use super::index::{Index, Node};
 use super::matching::{Found, Match};
 use super::tags::evidence;
-use smallvec::SmallVec;
 
 /// Milliseconds that the clocks of two hosts may be apart here.
 const OFFSET: f64 = 150.0;
@@ -24,14 +23,8 @@ const NOISE: f64 = 10.0;
 /// How likely it is, beforehand, that the caller never passed.
 const ABSENT: f64 = 0.2;
 
-/// A client that fits, and how much longer it took.
-struct Caller {
-    node: Node,
-    way: f64,
-    offset: f64,
-}
-
-/// The client whose call the head answers.
+/// The client whose call the head answers. One pass without a copy: there may be as many clients
+/// as are remembered, and each root of kind SERVER asks.
 pub fn caller(index: &Index, head: &Facts) -> Found {
     if head.kind != SERVER || head.service == 0 {
         return Found::Nothing;
@@ -40,33 +33,47 @@ pub fn caller(index: &Index, head: &Facts) -> Found {
     let named = index.calls.get(head.service).filter(|calls| !calls.nodes.is_empty());
     let calls = named.or_else(|| index.calls.get(head.peer).filter(|_| head.peer != 0));
     let Some(calls) = calls else { return Found::Nothing };
-    let recent = calls.nodes.iter().rev();
-    let nodes: SmallVec<[&Node; 32]> = recent.filter_map(|number| index.node(*number)).collect();
-    let mut callers: SmallVec<[Caller; 8]> =
-        nodes.iter().filter_map(|node| fits(index, node, head)).collect();
-    callers.sort_by(|a, b| a.way.total_cmp(&b.way));
-    let Some(best) = callers.first() else { return Found::Nothing };
-    let margin = best.way * 3.0 + NOISE;
-    if callers.get(1).is_some_and(|next| next.way <= margin) {
-        return Found::Several(evidence::CLIENT_SERVER, callers.len());
+    // Those before the first that is forgotten are forgotten too.
+    let nodes = || calls.nodes.iter().rev().map_while(|number| index.node(*number));
+    let (mut best, mut next): (Option<(&Node, f64, f64)>, f64) = (None, f64::INFINITY);
+    let (mut passed, mut candidates, mut last) = (0, 0, None);
+    for node in nodes() {
+        (passed, last) = (passed + 1, Some(node));
+        let Some((way, offset)) = fits(index, node, head) else { continue };
+        candidates += 1;
+        match best {
+            Some((_, least, _)) if way >= least => next = next.min(way),
+            before => {
+                next = before.map_or(next, |(_, least, _)| least);
+                best = Some((node, way, offset));
+            }
+        }
     }
-    let chance = by_chance(&nodes, best, head);
+    let Some((node, way, offset)) = best else { return Found::Nothing };
+    let margin = way * 3.0 + NOISE;
+    if next <= margin {
+        return Found::Several(evidence::CLIENT_SERVER, candidates);
+    }
+    let reach = nodes().next().zip(last).map_or(0, |(a, b)| a.start.abs_diff(b.start));
+    let chance = by_chance(passed, reach, way, offset, head);
     let present = 1.0 - ABSENT;
     let confidence = present / (present + (ABSENT + present) * chance);
     Found::One(Match {
-        trace: best.node.trace,
-        span: best.node.span,
-        service: best.node.service,
+        trace: node.trace,
+        span: node.span,
+        service: node.service,
         evidence: evidence::CLIENT_SERVER,
         tier: 2,
         confidence: confidence.min(0.98),
-        candidates: callers.len(),
+        candidates,
         cause: None,
-        ended: best.node.end,
+        ended: node.end,
     })
 }
 
-fn fits(index: &Index, node: &Node, head: &Facts) -> Option<Caller> {
+/// How much longer a client took that fits, and how far its middle is from the head's.
+#[inline]
+fn fits(index: &Index, node: &Node, head: &Facts) -> Option<(f64, f64)> {
     let ms = |from: u64, to: u64| (to as f64 - from as f64) / 1e6;
     let (there, back) = (ms(node.start, head.start), ms(head.end, node.end));
     let (way, offset) = (there + back, (there - back).abs() / 2.0);
@@ -77,18 +84,18 @@ fn fits(index: &Index, node: &Node, head: &Facts) -> Option<Caller> {
         && group(head.tool, node.tool)
         && (0.0..=WAY).contains(&way)
         && offset <= OFFSET
-        && !index.answered.contains(node.trace, node.span);
-    fits.then_some(Caller { node: *node, way, offset })
+        && !index.is_answered(node);
+    fits.then_some((way, offset))
 }
 
-/// How many clients of somebody else would fit as well.
-fn by_chance(nodes: &[&Node], best: &Caller, head: &Facts) -> f64 {
-    let (Some(last), Some(first)) = (nodes.first(), nodes.last()) else { return 1.0 };
-    let span = (last.start.abs_diff(first.start) as f64 / 1e6).max(1000.0);
-    let rate = nodes.len() as f64 / span;
+/// How many clients of somebody else would fit as well, of so many that began so many nanoseconds
+/// apart.
+fn by_chance(clients: usize, apart: u64, way: f64, offset: f64, head: &Facts) -> f64 {
+    let span = (apart as f64 / 1e6).max(1000.0);
+    let rate = clients as f64 / span;
     let took = (head.end.saturating_sub(head.start) as f64 / 1e6).max(1.0);
-    let alike = (0.5 * (best.way + NOISE) / took).min(1.0);
-    rate * 2.0 * (best.offset + NOISE) * alike
+    let alike = (0.5 * (way + NOISE) / took).min(1.0);
+    rate * 2.0 * (offset + NOISE) * alike
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Orphans {
             number: 0,
             waiting: vec![],
             holding: vec![],
-            hold: Hold::new(setup.portion(limit)),
+            hold: Hold::new(setup.portion(limit), setup.account.charge(0)),
             tagged: vec![],
             edits: Edits::default(),
             meters: Meters::new(setup),
@@ -169,6 +169,7 @@ impl Orphans {
             settle: self.settle,
             tool_below_agent: self.tool_below_agent,
             now,
+            called: false,
         }
     }
 
@@ -267,7 +268,7 @@ impl Orphans {
             && parent.confidence >= 0.9
             && finding.evidence == tags::evidence::CLIENT_SERVER
         {
-            self.index.answered.insert(parent.trace, parent.span);
+            self.index.answer(parent.trace, parent.span);
         }
         if let Some(parent) = &mut finding.parent {
             let service = self.services.get(&parent.service_hash);
@@ -405,7 +406,8 @@ impl Inspector for Orphans {
         }
         self.seen.insert(trace, span);
         let parent = span_key(item.parent_span_id);
-        let kind = item.other(span::KIND).map_or(0, |kind| kind.number_value());
+        let kind = item.parts.iter().find(|part| part.number() == span::KIND);
+        let kind = kind.map_or(0, |kind| item.number(*kind));
         let ordinary = parent.is_some() && kind <= u64::from(INTERNAL);
         let told = !ordinary || self.reader.tells(item);
         let open = parent.is_none_or(|parent| !self.seen.contains(trace, parent));

@@ -8,7 +8,6 @@ use super::tags::evidence;
 use super::words::{Role, Tell};
 use crate::otlp::fields::{link, span};
 use crate::otlp::view::{self, AnyValue, Attribute};
-use crate::otlp::wire::Field;
 use crate::processors::inspect::Item;
 use crate::processors::names::Names;
 use foldhash::fast::RandomState;
@@ -151,30 +150,36 @@ impl Reader {
             ) {
                 continue;
             }
-            let field = item.field(*part);
             match number {
-                span::KIND => facts.kind = field.number_value() as u8,
-                span::START_TIME => facts.start = field.number_value(),
-                span::END_TIME => facts.end = field.number_value(),
-                span::FLAGS => facts.flags = field.number_value(),
-                span::NAME => name = field.bytes(),
+                span::KIND => facts.kind = item.number(*part) as u8,
+                span::START_TIME => facts.start = item.number(*part),
+                span::END_TIME => facts.end = item.number(*part),
+                span::FLAGS => facts.flags = item.number(*part),
+                span::NAME => name = item.bytes(*part),
                 span::TRACE_STATE => {
-                    let text = field.bytes();
+                    let text = item.bytes(*part);
                     facts.sampled_out = text.windows(3).any(|word| word == b"th:")
                         && !text.windows(5).any(|word| word == b"th:0;");
                 }
                 _ => {
-                    let link = field.message().and_then(|link| link.field(link::TRACE_ID));
+                    let link =
+                        item.field(*part).message().and_then(|link| link.field(link::TRACE_ID));
                     facts.links = true;
                     facts.links_elsewhere |= link.is_some_and(|id| id.bytes() != item.trace_id);
                 }
             }
         }
         for attribute in &item.attributes {
-            let field = item.field(*attribute);
-            if let Some(tell) = self.tells.find(view::key(&field)) {
-                self.attribute(field, tell, facts, &mut parts);
-            }
+            let bytes = item.bytes(*attribute);
+            let Some(tell) = self.tells.find(view::key_in(bytes)) else { continue };
+            let value = match view::text_in(bytes) {
+                Some(text) => AnyValue::Text(text),
+                None => match Attribute::of(item.field(*attribute)) {
+                    Some(attribute) => attribute.value,
+                    None => continue,
+                },
+            };
+            self.attribute(value, tell, facts, &mut parts);
         }
         // 0 is no time. What has no start is known at its end alone.
         if facts.start == 0 {
@@ -184,14 +189,13 @@ impl Reader {
         self.compose(facts, &parts);
     }
 
-    fn attribute(&self, field: Field<'_>, tell: Tell, facts: &mut Facts, parts: &mut Parts) {
-        let Some(attribute) = Attribute::of(field) else { return };
-        let value = attribute.value;
+    fn attribute(&self, value: AnyValue<'_>, tell: Tell, facts: &mut Facts, parts: &mut Parts) {
         let hash = |value| self.value(value);
         match tell {
             Tell::Role(roles) => {
-                let text = view::text(value.as_text().unwrap_or_default());
-                let role = roles.iter().find(|(word, _)| *word == text).map(|(_, role)| *role);
+                let text = value.as_text().unwrap_or_default();
+                let role = roles.iter().find(|(word, _)| word.as_bytes() == text);
+                let role = role.map(|(_, role)| *role);
                 if facts.role == Role::None || role == Some(Role::Tool) {
                     facts.role = role.unwrap_or(facts.role);
                 }

@@ -2,6 +2,7 @@
 //! them. A block leaves when its time has come, or early when there is too much.
 
 use super::facts::Facts;
+use crate::account::Charge;
 use crate::batch::Batch;
 use crate::limits;
 use crate::moment::Moment;
@@ -40,11 +41,15 @@ pub struct Hold {
     number: u64,
     bytes: usize,
     limit: usize,
+    /// Of what was read of the heads; their batches carry charges of their own.
+    charge: Charge,
+    facts: usize,
 }
 
 impl Hold {
-    pub fn new(limit: usize) -> Hold {
-        Hold { blocks: BTreeMap::new(), roots: HashMap::default(), number: 0, bytes: 0, limit }
+    pub fn new(limit: usize, charge: Charge) -> Hold {
+        let (blocks, roots) = (BTreeMap::new(), HashMap::default());
+        Hold { blocks, roots, number: 0, bytes: 0, limit, charge, facts: 0 }
     }
 
     /// Bytes that are held.
@@ -67,6 +72,7 @@ impl Hold {
         let ticks = u64::try_from(due.as_nanos().div_ceil(tick)).unwrap_or(u64::MAX);
         let due = Duration::from_nanos(ticks.saturating_mul(tick as u64));
         self.bytes += weight(&block);
+        self.count(self.facts + facts(&block));
         self.number += 1;
         block.roots().for_each(|trace| *self.roots.entry(trace).or_default() += 1);
         self.blocks.insert((due, self.number), block);
@@ -87,6 +93,7 @@ impl Hold {
         }
         let (_, block) = self.blocks.pop_first()?;
         self.bytes = self.bytes.saturating_sub(weight(&block));
+        self.count(self.facts.saturating_sub(facts(&block)));
         for trace in block.roots() {
             if let Entry::Occupied(mut count) = self.roots.entry(trace) {
                 *count.get_mut() -= 1;
@@ -97,8 +104,17 @@ impl Hold {
         }
         Some((block, early))
     }
+
+    fn count(&mut self, facts: usize) {
+        self.facts = facts;
+        self.charge.resize(facts);
+    }
 }
 
 fn weight(block: &Block) -> usize {
-    block.batch.weight() + block.heads.len() * size_of::<Option<Facts>>()
+    block.batch.weight() + facts(block)
+}
+
+fn facts(block: &Block) -> usize {
+    block.heads.len() * size_of::<Option<Facts>>()
 }

@@ -37,6 +37,10 @@ pub struct Node {
     /// The one before it of its trace; [`NONE`] if there is none.
     before: u64,
     came: Duration,
+    /// Of a client: whether a span of another process had it for a parent, if that is still known,
+    /// and the one before it with the same ids; [`NONE`] if there is none.
+    answered: bool,
+    again: u64,
 }
 
 /// No node.
@@ -182,7 +186,7 @@ pub struct Index {
     /// Clients by whom they call.
     pub calls: Ages<Calls>,
     /// Parents of spans of other processes.
-    pub answered: Seen,
+    answered: Seen,
     pub traces: Memory<Trace>,
     pub hasher: RandomState,
 }
@@ -239,6 +243,33 @@ impl Index {
         self.node(*number).filter(|node| node.trace == trace && node.span == span)
     }
 
+    /// Notes that a span of another process has this one for a parent.
+    pub fn answer(&mut self, trace: u128, span: u64) {
+        self.answered.insert(trace, span);
+        let number = self.spans.get(self.hasher.hash_one((trace, span))).copied();
+        let mut next = number.filter(|number| self.is(*number, trace, span)).unwrap_or(NONE);
+        // Behind one that is noted all are.
+        while let Some(at) = next.checked_sub(self.first).and_then(|at| usize::try_from(at).ok())
+            && let Some(node) = self.nodes.get_mut(at)
+            && node.kind == CLIENT
+            && !node.answered
+        {
+            node.answered = true;
+            next = node.again;
+        }
+    }
+
+    /// Whether `number` is a node of these ids.
+    fn is(&self, number: u64, trace: u128, span: u64) -> bool {
+        self.node(number).is_some_and(|node| node.trace == trace && node.span == span)
+    }
+
+    /// Whether a span of another process has `node` for a parent. Few do: most need no look-up.
+    #[inline]
+    pub fn is_answered(&self, node: &Node) -> bool {
+        node.answered && self.answered.contains(node.trace, node.span)
+    }
+
     /// Those that offer `key`.
     pub fn offering(&self, key: u64) -> Option<&Few<u64, CANDIDATES>> {
         self.keys.get(key)
@@ -288,7 +319,9 @@ impl Index {
         for group in fresh {
             self.groups.update(group, |traces| traces.add(facts.trace));
         }
-        let parent = facts.parent.unwrap_or(0);
+        let (parent, client) = (facts.parent.unwrap_or(0), facts.kind == CLIENT);
+        let hash = self.hasher.hash_one((facts.trace, facts.span));
+        let again = self.spans.update(hash, |at| std::mem::replace(at, number));
         let node = Node {
             trace: facts.trace,
             span: facts.span,
@@ -304,13 +337,14 @@ impl Index {
             kind: facts.kind,
             before,
             came: now.monotonic,
+            answered: client && self.answered.contains(facts.trace, facts.span),
+            again: if client && self.is(again, facts.trace, facts.span) { again } else { NONE },
         };
         if self.nodes.len() >= self.limit {
             self.nodes.pop_front();
             self.first += 1;
         }
         self.nodes.push_back(node);
-        self.spans.update(self.hasher.hash_one((facts.trace, facts.span)), |at| *at = number);
         for key in &facts.offers {
             self.keys.update(key.hash, |few| {
                 few.all.retain(|number| *number >= self.first);
@@ -318,9 +352,9 @@ impl Index {
             });
         }
         if parent != 0 && matches!(facts.kind, SERVER | CONSUMER) {
-            self.answered.insert(facts.trace, parent);
+            self.answer(facts.trace, parent);
         }
-        if facts.kind == CLIENT && facts.peer != 0 {
+        if client && facts.peer != 0 {
             self.calls.update(facts.peer, |calls| {
                 calls.last = now.monotonic;
                 if calls.nodes.len() >= limits::ORPHAN_CALLS {

@@ -3,7 +3,7 @@
 
 use super::calls;
 use super::facts::{CONSUMER, Facts, SERVER};
-use super::index::Index;
+use super::index::{Index, Trace};
 use super::matching::{Found, Match, Search};
 use super::seen::Seen;
 use super::tags::{Finding, Parent, Signature, cause, evidence, status};
@@ -31,6 +31,8 @@ pub struct Judge<'j> {
     pub settle: Duration,
     pub tool_below_agent: bool,
     pub now: Moment,
+    /// Whether a call was found that the last root may answer.
+    pub called: bool,
 }
 
 /// What is to be done with a head.
@@ -51,6 +53,9 @@ impl Judge<'_> {
         }
         if head.parent.is_some() {
             return if self.is_outside(head) { Verdict::Pass } else { Verdict::Wait };
+        }
+        if self.is_certain_to_wait(head) {
+            return Verdict::Wait;
         }
         let (finding, sure) = self.root(head);
         match finding {
@@ -76,13 +81,12 @@ impl Judge<'_> {
         finding.map_or(Verdict::Pass, |finding| Verdict::Tag(Box::new(finding)))
     }
 
-    /// Whether a root, of which nothing is known to be wrong, may be found to be torn off.
+    /// Whether a root, of which [`Judge::root`] found nothing to be wrong, may be torn off.
     fn is_suspect(&mut self, head: &Facts) -> bool {
         let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();
         if rate.total() >= SAMPLES_NEVER && rate.share() < NEVER {
             return false;
         }
-        let unanswered = !matches!(calls::caller(self.index, head), Found::Nothing);
         let hardly_a_root = matches!(head.role, Role::Tool | Role::Llm | Role::Leaf);
         let answers = head.kind == SERVER;
         let usual_child = rate.total() >= SAMPLES && rate.share() >= USUALLY;
@@ -92,10 +96,23 @@ impl Judge<'_> {
             || head.kind == CONSUMER
             || head.captured.is_some()
             || named
-            || unanswered
+            || self.called
             || self.is_amid_own(head)
             || usual_child
             || (!answers && self.has_company(head))
+    }
+
+    /// Whether it is plain that a root is torn off, and as plain that more may be found: a tool's
+    /// that names nobody. The search for its caller is then left to [`Judge::due`].
+    fn is_certain_to_wait(&mut self, head: &Facts) -> bool {
+        head.role == Role::Tool
+            && head.names.is_empty()
+            && head.captured.is_none()
+            && (head.kind != SERVER || self.is_called(head.service))
+            && self
+                .index
+                .trace(head.trace, self.now)
+                .is_some_and(|trace| !is_second(&trace, head) && !trace.is_over_merged())
     }
 
     /// Whether the head's own trace began well before it.
@@ -132,11 +149,12 @@ impl Judge<'_> {
         let mut search =
             Search { index: self.index, tool_below_agent: self.tool_below_agent, now: self.now };
         let exact = search.exact(head);
-        let begun = trace.start.saturating_add(limits::ORPHAN_DISTANCE.as_nanos() as u64);
-        let second = trace.root.is_some_and(|root| root.span != head.span) || begun < head.start;
+        let second = is_second(&trace, head);
         let merged = trace.is_over_merged();
         let (grouped, amid) = if second { (Found::Nothing, None) } else { search.in_groups(head) };
-        let found = match (exact, calls::caller(search.index, head), grouped) {
+        let calls = calls::caller(search.index, head);
+        self.called = !matches!(calls, Found::Nothing);
+        let found = match (exact, calls, grouped) {
             (Found::One(found), ..) => Found::One(found),
             (_, Found::One(mut found), _) => {
                 let known = search.index.trace(found.trace, self.now);
@@ -272,6 +290,12 @@ impl Judge<'_> {
         });
         Verdict::Tag(Box::new(finding))
     }
+}
+
+/// Whether a root is not its trace's only one, or the trace began before it.
+fn is_second(trace: &Trace, head: &Facts) -> bool {
+    let begun = trace.start.saturating_add(limits::ORPHAN_DISTANCE.as_nanos() as u64);
+    trace.root.is_some_and(|root| root.span != head.span) || begun < head.start
 }
 
 /// Whether the head may stand at the top of its fragment by what it says itself.

@@ -233,9 +233,7 @@ impl Search<'_> {
                     continue;
                 }
                 let answers = matches!(head.kind, SERVER | CONSUMER);
-                let answered = node.kind == CLIENT
-                    && answers
-                    && self.index.answered.contains(node.trace, node.span);
+                let answered = node.kind == CLIENT && answers && self.index.is_answered(node);
                 if let Some(rank) = rank(node, head).filter(|_| !answered) {
                     holders.push((rank, *node));
                 }

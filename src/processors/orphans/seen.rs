@@ -19,12 +19,17 @@ const LINE: usize = 8;
 /// Insertions that are made together.
 const GROUP: usize = 64;
 
+/// Words of eight marks for each of those.
+const MARKS: usize = GROUP / 8;
+
 /// The set.
 pub struct Seen {
     young: Half,
     old: Half,
-    /// What is still to be put into the young half.
+    /// What is still to be put into the young half, and a bit for each: most of what is asked for
+    /// is not among it.
     coming: Vec<u64>,
+    marks: [u64; MARKS],
     /// Ids in one half at most.
     half: usize,
     /// The number of the young half.
@@ -38,12 +43,18 @@ impl Seen {
         let (young, old) = (Half::default(), Half::default());
         let half = (limit / 2).max(1);
         let coming = Vec::with_capacity(GROUP);
-        Seen { young, old, coming, half, number: 0, hasher: RandomState::default() }
+        let (marks, hasher) = ([0; MARKS], RandomState::default());
+        Seen { young, old, coming, marks, half, number: 0, hasher }
     }
 
     #[inline]
     pub fn insert(&mut self, trace: u128, span: u64) {
-        self.coming.push(self.hash(trace, span));
+        let hash = self.hash(trace, span);
+        self.coming.push(hash);
+        let (word, bit) = mark(hash);
+        if let Some(marks) = self.marks.get_mut(word) {
+            *marks |= bit;
+        }
         if self.coming.len() >= GROUP.min(self.half) {
             self.settle();
         }
@@ -51,7 +62,11 @@ impl Seen {
 
     pub fn contains(&self, trace: u128, span: u64) -> bool {
         let hash = self.hash(trace, span);
-        self.coming.contains(&hash) || self.young.contains(hash) || self.old.contains(hash)
+        let (word, bit) = mark(hash);
+        let marked = self.marks.get(word).is_some_and(|marks| marks & bit != 0);
+        (marked && self.coming.contains(&hash))
+            || self.young.contains(hash)
+            || self.old.contains(hash)
     }
 
     /// The number of the young half.
@@ -68,6 +83,7 @@ impl Seen {
     fn settle(&mut self) {
         // All lines are asked for first, so that one wait is for many of them.
         black_box(self.coming.iter().fold(0, |all, hash| all ^ self.young.first(*hash)));
+        self.marks = [0; MARKS];
         for hash in self.coming.drain(..) {
             if self.young.len >= self.half && !self.young.contains(hash) {
                 std::mem::swap(&mut self.young, &mut self.old);
@@ -83,6 +99,12 @@ impl Seen {
     fn hash(&self, trace: u128, span: u64) -> u64 {
         self.hasher.hash_one((trace, span)).max(1)
     }
+}
+
+/// The word and the bit in it that mark `hash`, by bits of it that no line is found by.
+#[inline]
+fn mark(hash: u64) -> (usize, u64) {
+    ((hash >> 58) as usize % MARKS, 1 << (hash >> 52 & 63))
 }
 
 /// A set of hashes that are not 0, in lines; what finds its line full goes into the next.
