@@ -3,7 +3,8 @@
 
 mod corpus;
 
-use corpus::breakers::{Broken, break_some};
+use corpus::baselines;
+use corpus::breakers::{Broken, absent, break_some};
 use corpus::dialects::{Dialect, REPORTED, TUNED};
 use corpus::generator::{Keys, Settings, traces};
 use corpus::pipeline::{Passed, Pipeline, moment, run};
@@ -41,6 +42,71 @@ fn the_whole() {
         let settings = settings(Keys::Full, seed + 9, number, dialects);
         score(&settings, 0.0).print(&format!("{sort}, intact"));
     }
+}
+
+/// A name, traces a second, the clocks' standard deviation in milliseconds, and the share of heads
+/// whose parent never comes.
+const STRESS: [(&str, f64, f64, f64); 7] = [
+    ("x10, 20 ms, none absent", 10.0, 20.0, 0.0),
+    ("x1", 1.0, 20.0, 0.0),
+    ("x100", 100.0, 20.0, 0.0),
+    ("x10, clocks agree", 10.0, 0.0, 0.0),
+    ("x10, clocks 200 ms apart", 10.0, 200.0, 0.0),
+    ("x10, 10 % of parents absent", 10.0, 20.0, 0.1),
+    ("x10, 30 % of parents absent", 10.0, 20.0, 0.3),
+];
+
+#[test]
+#[ignore = "takes minutes in a debug build; run it by `just score`"]
+fn under_stress() {
+    let number = std::env::var("SCORE_TRACES").ok().and_then(|text| text.parse().ok());
+    let number = number.unwrap_or(4000);
+    for keys in [Keys::Full, Keys::Session, Keys::None] {
+        println!("\nreported, keys {keys:?}: precision and recall of joins | of calls and tools |");
+        println!("  of remote calls | wrong per million spans, calibration error, us per span");
+        for (name, rate, skew, share) in STRESS {
+            let settings = Settings { rate, skew, ..settings(keys, 77_301, number, REPORTED) };
+            let mut broken = break_some(traces(&settings), 0.3, keys, settings.seed ^ 7);
+            absent(&mut broken, share, settings.seed ^ 13);
+            let passed = run(&broken.spans, settings.seed ^ 11, true, "{}");
+            assert_eq!(passed.spans, broken.spans.len(), "every span leaves once");
+            Score::of(&broken, &passed).line(name);
+            for (rule, counts) in baselines::all(&broken).iter().filter(|_| share != 0.1) {
+                if counts.right + counts.wrong == 0 {
+                    println!("    {rule:<32} chooses nobody");
+                    continue;
+                }
+                let (p, r) = (counts.precision(), counts.recall());
+                println!("    {rule:<32} {p:.4} {r:.4} of torn roots, calls and tools");
+            }
+        }
+    }
+}
+
+/// Bytes that the process has in memory.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+#[test]
+#[ignore = "measures; run it by `just score`, alone"]
+fn bytes_per_span() {
+    let settings = settings(Keys::Full, 77_401, 6000, REPORTED);
+    let broken = break_some(traces(&settings), 0.3, settings.keys, 5);
+    let requests: Vec<Vec<u8>> = broken
+        .spans
+        .chunks(512)
+        .map(|spans| corpus::span::encode(&spans.iter().collect::<Vec<_>>()))
+        .collect();
+    let mut pipeline = Pipeline::new(false, "{head_hold: 0s}");
+    let before = resident();
+    for (n, bytes) in requests.iter().enumerate() {
+        pipeline.push(bytes.clone(), moment(1000.0 + n as f64 * 100.0));
+    }
+    let bytes = resident().saturating_sub(before) as f64 / broken.spans.len() as f64;
+    println!("\nstate of {} spans: {bytes:.0} bytes per span", broken.spans.len());
 }
 
 /// What spans do, and the text of one of them by its number.

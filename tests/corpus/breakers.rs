@@ -64,6 +64,20 @@ pub fn break_some(traces: Vec<Trace>, share: f64, keys: Keys, seed: u64) -> Brok
     broken
 }
 
+/// Takes the parents of a share of the heads out of the stream: who is below those misses them.
+pub fn absent(broken: &mut Broken, share: f64, seed: u64) {
+    let mut random = Random(seed);
+    let torn = broken.truth.values().filter(|torn| matches!(torn.breaker, "B1" | "B2" | "B3"));
+    let gone: HashSet<(u128, u64)> =
+        torn.filter_map(|torn| torn.parent).filter(|_| random.chance(share)).collect();
+    for span in broken.spans.iter().filter(|span| gone.contains(&(span.trace, span.parent))) {
+        let torn = Torn { breaker: "absent", signature: E, parent: None, trace: span.trace };
+        broken.truth.entry((span.trace, span.span)).or_insert(torn);
+    }
+    broken.truth.retain(|at, _| !gone.contains(at));
+    broken.spans.retain(|span| !gone.contains(&(span.trace, span.span)));
+}
+
 /// Whether a span says of itself that it executes a tool.
 fn is_tool(span: &Span) -> bool {
     span.part == Part::Tool

@@ -1,6 +1,7 @@
 //! The corpus of torn agent traces: a generator of intact ones, breakers that know the truth, and
 //! what the daemon's own processors make of them.
 
+pub mod baselines;
 pub mod breakers;
 pub mod dialects;
 pub mod generator;

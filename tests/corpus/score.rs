@@ -53,6 +53,8 @@ pub struct Score {
     pub joins: Counts,
     /// Of calls and tools alone: those that have keys, if any do.
     pub calls: Counts,
+    /// Of calls of another service alone.
+    pub remote: Counts,
     pub rewrites: Counts,
     /// By tenth of confidence: the sum of confidences, right ones, all.
     bins: [(f64, usize, usize); 10],
@@ -138,10 +140,17 @@ impl Score {
             }
         }
         let sure = chosen.is_some_and(|(said, _)| said.confidence >= 0.9);
+        let mut of_some = vec![];
         if matches!(breaker, "B2" | "B3") {
-            self.calls.right += usize::from(sure && right);
-            self.calls.wrong += usize::from(sure && !right);
-            self.calls.missed += usize::from(parent.is_some() && !(sure && right));
+            of_some.push(&mut self.calls);
+        }
+        if breaker == "B2" {
+            of_some.push(&mut self.remote);
+        }
+        for counts in of_some {
+            counts.right += usize::from(sure && right);
+            counts.wrong += usize::from(sure && !right);
+            counts.missed += usize::from(parent.is_some() && !(sure && right));
         }
         match (sure, right, parent) {
             (true, true, _) => self.joins.right += 1,
@@ -167,6 +176,20 @@ impl Score {
         errors.sum::<f64>() / all.max(1) as f64
     }
 
+    /// The joins in one line, for tables.
+    pub fn line(&self, title: &str) {
+        let share = |counts: &Counts| format!("{:.4} {:.4}", counts.precision(), counts.recall());
+        println!(
+            "  {title:<34} {} | {} | {} | {:>5.0} {:.4} {:.3}",
+            share(&self.joins),
+            share(&self.calls),
+            share(&self.remote),
+            self.joins.wrong as f64 * 1e6 / self.spans.max(1) as f64,
+            self.calibration_error(),
+            self.us_per_span
+        );
+    }
+
     pub fn print(&self, title: &str) {
         println!("\n{title}: {} spans, {} torn heads", self.spans, self.heads);
         println!("  {:<22}{:>10}{:>10}{:>8}", "signature", "precision", "recall", "F1");
@@ -182,9 +205,11 @@ impl Score {
             per_million(self.joins.wrong)
         );
         println!(
-            "  joins of calls and tools: precision {:.4}, recall {:.4}",
+            "  joins of calls and tools: precision {:.4}, recall {:.4}; of remote calls alone {:.4}, {:.4}",
             self.calls.precision(),
-            self.calls.recall()
+            self.calls.recall(),
+            self.remote.precision(),
+            self.remote.recall()
         );
         println!(
             "  rewrites: {} of {} wrong; calibration error {:.4}; false findings {} ({:.0} per million)",

@@ -285,9 +285,7 @@ impl Orphans {
                 links::put(out, &finding, &self.link_names, !mended);
             }
         });
-        if let Some(counter) = self.meters.found.get(signature as usize) {
-            counter.add(1);
-        }
+        self.meters.tagged(signature, finding.status);
         if self.tagged.len() < limits::FINDINGS {
             self.tagged.push((start, signature));
         }

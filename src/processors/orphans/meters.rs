@@ -1,15 +1,22 @@
 //! What is told of the engine: findings by signature, heads that went undecided, memory.
 
 use super::index::Trace;
-use super::tags::Signature;
+use super::tags::{Signature, status};
 use crate::config::Section;
 use crate::processors::Setup;
 use crate::processors::memory::{Bounds, Gauges, Memory};
 use crate::telemetry::{Counter, Level};
 
+/// Why no parent is said to be known: several have an equal claim, none has one, one has a weak
+/// one, or it may still come.
+const ABSTAINED: [&str; 4] =
+    [status::AMBIGUOUS, status::UNRESOLVED, status::SUSPECTED, status::PENDING];
+
 pub struct Meters {
     /// In the order of [`Signature::ALL`].
-    pub found: Vec<Counter>,
+    found: Vec<Counter>,
+    /// By status, of those findings whose parent is not said to be known.
+    abstained: Vec<(&'static str, Counter)>,
     pub late: Counter,
     pub open: Counter,
     pub hurried: Counter,
@@ -26,7 +33,12 @@ impl Meters {
         let late = "Second roots that had passed before the trace's own root came.";
         let open = "Spans that passed without their parent, in traces that went on.";
         let hurried = "Heads that were judged early because too much was held.";
+        let abstained = |status: &'static str| {
+            let help = "Spans tagged without a parent that is known, by what stood against it.";
+            (status, setup.counter("spanloom_orphans_abstained", help, &[("cause", status)]))
+        };
         Meters {
+            abstained: ABSTAINED.map(abstained).into(),
             found: Signature::ALL.iter().map(found).collect(),
             late: setup.counter("spanloom_orphans_late", late, &[]),
             open: setup.counter("spanloom_orphans_open", open, &[]),
@@ -37,6 +49,15 @@ impl Meters {
                 "Calls, agents and tools that are remembered.",
             ),
         }
+    }
+}
+
+impl Meters {
+    /// Counts a finding.
+    pub fn tagged(&self, signature: Signature, status: &str) {
+        self.found.get(signature as usize).iter().for_each(|counter| counter.add(1));
+        let abstained = self.abstained.iter().find(|(known, _)| *known == status);
+        abstained.iter().for_each(|(_, counter)| counter.add(1));
     }
 }
 

@@ -87,6 +87,9 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
     assert_eq!(bench.metric("spanloom_orphans_found", "signature=\"mid_sequence_root\""), 1);
     assert_eq!(bench.metric("spanloom_orphans_found", "signature=\"tool_call_root\""), 1);
     assert_eq!(bench.metric("spanloom_orphans_late", ""), 0);
+    // The tool's parent is said, the model's is not.
+    assert_eq!(bench.metric("spanloom_orphans_abstained", "cause=\"unresolved\""), 1);
+    assert_eq!(bench.metric("spanloom_orphans_abstained", ""), 1);
 }
 
 #[test]
