@@ -212,14 +212,11 @@ impl Keeper {
         let _ = tokio::task::spawn_blocking(move || log.close()).await;
     }
 
-    /// Writes room ahead, so that entries do not wait for files to grow.
+    /// Writes room ahead, so that entries do not wait for files to grow: a piece for each group,
+    /// which is many times what a group takes, and leaves the disk to the groups in between.
     fn fill(&self) {
-        while !self.stop.is_cancelled() {
-            match self.ahead.step() {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return self.notes.not_prepared(&error),
-            }
+        if let Err(error) = self.ahead.step() {
+            self.notes.not_prepared(&error);
         }
     }
 
