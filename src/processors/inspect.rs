@@ -79,7 +79,11 @@ pub trait Inspector: Send {
     /// Takes over the items that it holds, with the edits of the whole row in them.
     fn hold(&mut self, _items: Batch, _now: Moment) {}
 
-    /// As of [`Stateful`], of what is held.
+    /// As of [`super::Stateful`], of what is held.
+    fn held(&self) -> usize {
+        0
+    }
+
     fn wake_at(&self) -> Option<Moment> {
         None
     }
