@@ -123,6 +123,8 @@ pub struct Item<'a> {
     pub rest: Vec<Part>,
     /// All other fields that OTLP knows, in order.
     pub parts: Vec<Part>,
+    /// Ids of calls in what was taken out: they stay, and nobody sees what stood around them.
+    pub call_ids: Vec<&'a [u8]>,
     removed: bool,
 }
 
@@ -182,6 +184,7 @@ impl<'a> Item<'a> {
             attributes: Vec::new(),
             rest: Vec::new(),
             parts: Vec::new(),
+            call_ids: Vec::new(),
             removed: false,
         }
     }
@@ -203,6 +206,7 @@ impl<'a> Item<'a> {
         self.attributes.clear();
         self.rest.clear();
         self.parts.clear();
+        self.call_ids.clear();
         let tag = (shape.attributes << 3 | WireType::Len.code()) as u8;
         let mut fields = self.message.fields();
         loop {

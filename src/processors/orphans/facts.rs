@@ -181,6 +181,9 @@ impl Reader {
             };
             self.attribute(value, tell, facts, &mut parts);
         }
+        for id in &item.call_ids {
+            self.attribute(AnyValue::Text(id), Tell::ModelCall, facts, &mut parts);
+        }
         // 0 is no time. What has no start is known at its end alone.
         if facts.start == 0 {
             facts.start = facts.end;
@@ -211,6 +214,10 @@ impl Reader {
                 let hash = hash(value);
                 add(&mut facts.offers, Sort::ToolCall, hash);
                 add(&mut facts.names, Sort::ToolCall, hash);
+            }
+            Tell::ModelCalls => {
+                let ids = value.members();
+                ids.for_each(|id| self.attribute(id, Tell::ModelCall, facts, parts));
             }
             Tell::ModelCall if is_unique(value) => {
                 parts.has_model = true;
