@@ -154,6 +154,8 @@ pub const KIND: Kind = Kind {
 };
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod link_tests;
 #[cfg(test)]
 mod rewrite_tests;
