@@ -36,6 +36,10 @@ pub const ORPHAN_CANDIDATE_TIME: Duration = Duration::from_secs(600);
 /// heads come soon after their parents, and the search must not grow with the traces.
 pub const ORPHAN_TRACE_NODES: usize = 256;
 
+/// Latest boundary spans of a trace among which the parent of one is looked for to learn who calls
+/// whom: most stand near, and one that is missed is one sample less.
+pub const ORPHAN_NEAR: usize = 16;
+
 /// Spans that hold one head and are compared with each other: agents nest under ten.
 pub const ORPHAN_HOLDERS: usize = 16;
 

@@ -40,6 +40,16 @@ impl Edits {
         self.list.is_empty()
     }
 
+    /// Edits that were made.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Forgets all edits but the first so many.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.list.truncate(count);
+    }
+
     /// Forgets all edits and keeps the memory.
     pub fn clear(&mut self) {
         self.list.clear();
@@ -102,18 +112,44 @@ impl Edits {
 
     /// The request with the edits in it. `request` must be the one that the edits were made for.
     pub fn apply(&mut self, request: &Bytes) -> Bytes {
-        self.removed_items = 0;
         if self.list.is_empty() {
+            self.removed_items = 0;
             return request.clone();
         }
-        // Edits of one message come in the order of its fields, appendices first; a processor
-        // that walks once emits them so, and then this is one pass over a sorted list.
-        self.list.sort_by_key(|e| (e.at, !e.append));
+        self.sort();
+        let list = std::mem::take(&mut self.list);
+        let edited = self.write(request, &list);
+        self.list = list;
+        edited
+    }
+
+    /// The same without what `more` removes, which are removals alone, in order.
+    pub fn apply_with(&mut self, more: &Edits, request: &Bytes) -> Bytes {
+        self.sort();
+        let mut list = Vec::with_capacity(self.list.len() + more.list.len());
+        let mut more = more.list.iter().peekable();
+        for edit in &self.list {
+            while let Some(removal) = more.next_if(|removal| removal.at <= edit.at) {
+                list.push(*removal);
+            }
+            list.push(*edit);
+        }
+        list.extend(more);
+        self.write(request, &list)
+    }
+
+    /// Edits of one message come in the order of its fields, appendices first; a processor that
+    /// walks once emits them so, and then they are applied in one pass over a sorted list.
+    fn sort(&mut self) {
+        self.list.sort_by_key(|edit| u64::from(edit.at) << 1 | u64::from(!edit.append));
+    }
+
+    fn write(&mut self, request: &Bytes, list: &[Edit]) -> Bytes {
         let mut pass = Pass {
             bytes: request,
-            edits: &self.list,
+            edits: list,
             next: 0,
-            plan: Vec::with_capacity(self.list.len() * 4),
+            plan: Vec::with_capacity(list.len() * 4),
             removed_items: 0,
         };
         let size = pass.message(0, request.len());

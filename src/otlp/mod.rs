@@ -6,6 +6,7 @@
 //! costs four times the scan that the processors need, and drops unknown fields.
 
 pub mod check;
+pub mod cut;
 pub mod edit;
 pub mod fields;
 pub mod join;

@@ -7,8 +7,7 @@
 //! An inspector sees what came in without what those before it took out, of what they changed the
 //! key alone, and not yet what they added. Whoever must see additions too is no inspector.
 
-use super::names::{Names, Pattern};
-use super::sieve::{Place, Sieve};
+use super::sieve::{Meanings, Sieve};
 use super::{Out, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
@@ -20,18 +19,11 @@ use std::sync::Arc;
 
 /// A processor that looks at items one by one and says what it changes as edits.
 pub trait Inspector: Send {
-    /// The attribute keys that it looks at.
-    fn keys(&self) -> Vec<Pattern>;
-
-    /// Whether it looks at all attributes of the items of this scope, which then stand in
-    /// [`Item::rest`] if they have none of the keys.
-    fn all(&self) -> bool {
-        false
-    }
-
-    /// What it says of attributes that have none of the keys; `None` if it looks at none of them.
-    fn others(&self) -> Option<&dyn Others> {
-        None
+    /// What `attribute` means to it, as a number of its own; 0 if it need not be shown it, and then
+    /// others may not be either. It is asked once for many attributes of the same bytes, and of
+    /// the same key if they hold numbers, so nothing else may count.
+    fn meaning(&self, _attribute: &[u8]) -> u16 {
+        0
     }
 
     /// What is to run at the beginning of its pipeline, where the metadata of requests is known.
@@ -70,9 +62,8 @@ pub trait Inspector: Send {
         false
     }
 
-    /// The numbers, in order, of the items of this batch that it holds, among those that it was
-    /// shown.
-    fn holds(&mut self) -> Vec<u32> {
+    /// Where the items of this batch start that it holds, in order.
+    fn holds(&mut self) -> Vec<usize> {
         vec![]
     }
 
@@ -93,14 +84,6 @@ pub trait Inspector: Send {
     fn finish(&mut self, _now: Moment, _out: &mut Out) {}
 }
 
-/// Tells attributes that may be passed over from those to look at.
-pub trait Others {
-    /// Whether `attribute`, which has none of the keys, is left as it is, in whatever item it
-    /// stands, and if it is a number, whatever the number. One that does not pass stands in
-    /// [`Item::rest`].
-    fn pass(&self, attribute: &Field<'_>) -> bool;
-}
-
 /// A span or a log record, its fields sorted by what they are for.
 pub struct Item<'a> {
     pub signal: Signal,
@@ -117,15 +100,20 @@ pub struct Item<'a> {
     pub span_id: &'a [u8],
     /// Always empty in a log record.
     pub parent_span_id: &'a [u8],
-    /// Those that some inspector in the row looks at.
+    /// Those that mean something to an inspector in the row.
     pub attributes: Vec<Part>,
-    /// Of the others those that some inspector in the row does not let pass.
+    /// The others, once an inspector wants them all: [`Item::show_all`].
     pub rest: Vec<Part>,
     /// All other fields that OTLP knows, in order.
     pub parts: Vec<Part>,
     /// Ids of calls in what was taken out: they stay, and nobody sees what stood around them.
     pub call_ids: Vec<&'a [u8]>,
+    /// The numbers among those, by number of their field; 0 for what is not there.
+    numbers: [u64; NUMBERS],
     removed: bool,
+    meanings: Meanings,
+    /// The place in the row of the inspector that it is shown to.
+    place: usize,
 }
 
 /// A field of an item, unread. Small and without a value, because one is written for every field
@@ -138,7 +126,12 @@ pub struct Part {
     range: u64,
     /// Its number; the bytes of tag and length, if it is length-delimited; [`KEY_ONLY`].
     kind: u32,
+    /// Of an attribute the number of its meanings.
+    meanings: u32,
 }
+
+/// Fields of an item that OTLP knows are numbered below this.
+const NUMBERS: usize = 17;
 
 /// A bit of [`Part::kind`]: of an attribute only the key is shown.
 const KEY_ONLY: u32 = 1 << 31;
@@ -169,7 +162,7 @@ const LOG_RECORD: Shape = Shape {
 };
 
 impl<'a> Item<'a> {
-    fn new(signal: Signal) -> Item<'a> {
+    fn new(signal: Signal, meanings: Meanings) -> Item<'a> {
         let nowhere = Message { bytes: &[], start: 0 };
         Item {
             signal,
@@ -185,7 +178,10 @@ impl<'a> Item<'a> {
             rest: Vec::new(),
             parts: Vec::new(),
             call_ids: Vec::new(),
+            numbers: [0; NUMBERS],
             removed: false,
+            meanings,
+            place: 0,
         }
     }
 
@@ -202,7 +198,7 @@ impl<'a> Item<'a> {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
         (self.trace_id, self.span_id, self.parent_span_id) = (&[], &[], &[]);
-        self.removed = false;
+        (self.removed, self.numbers) = (false, [0; NUMBERS]);
         self.attributes.clear();
         self.rest.clear();
         self.parts.clear();
@@ -214,10 +210,15 @@ impl<'a> Item<'a> {
             let at = fields.at();
             if let Some(bytes) = fields.next_short(tag) {
                 let known = sieve.known(bytes);
-                if known != Some(Place::Passed) {
+                if known != Some(0) {
                     let (number, value) = (shape.attributes, Value::Len(bytes));
                     let field = Field { number, value, at, end: fields.at() };
-                    self.put(&field, known.unwrap_or_else(|| sieve.look(&field, inspectors)));
+                    match known {
+                        Some(meanings) => {
+                            self.attributes.push(Part { meanings, ..Part::of(&field) })
+                        }
+                        None => self.look(&field, sieve, inspectors),
+                    }
                 }
                 continue;
             }
@@ -229,23 +230,38 @@ impl<'a> Item<'a> {
             } else if field.number == shape.parent_span_id {
                 self.parent_span_id = field.bytes();
             } else if field.number == shape.attributes {
-                self.put(&field, sieve.look(&field, inspectors));
+                self.look(&field, sieve, inspectors);
             } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
+                if let Some(number) = self.numbers.get_mut(field.number as usize) {
+                    *number = field.number_value();
+                }
             }
         }
     }
 
-    /// Puts `attribute` where it belongs.
-    fn put(&mut self, attribute: &Field<'_>, place: Place) {
-        match place {
-            Place::Listed => self.attributes.push(Part::of(attribute)),
-            Place::Rest => self.rest.push(Part::of(attribute)),
-            Place::Passed => {}
+    /// Asks what `attribute` means.
+    #[inline(never)]
+    fn look<'i>(
+        &mut self,
+        attribute: &Field<'_>,
+        sieve: &mut Sieve,
+        inspectors: &[Box<dyn Inspector + 'i>],
+    ) {
+        let meanings = sieve.look(attribute.bytes(), inspectors, &mut self.meanings);
+        if meanings != 0 {
+            self.attributes.push(Part { meanings, ..Part::of(attribute) });
         }
     }
 
-    /// Puts all other attributes into [`Item::rest`], whoever lets them pass.
+    /// What the inspector that is shown the item said of an attribute; it may have been changed
+    /// since by one of those before.
+    #[inline]
+    pub fn meaning(&self, attribute: Part) -> u16 {
+        self.meanings.of(attribute.meanings, self.place)
+    }
+
+    /// Puts all other attributes into [`Item::rest`].
     pub fn show_all(&mut self) {
         let number = match self.signal {
             Signal::Logs => log_record::ATTRIBUTES,
@@ -287,20 +303,10 @@ impl<'a> Item<'a> {
         if part.is_whole() { bytes } else { part.of_payload(bytes) }
     }
 
-    /// The number in a part that is none but a number. Where that is enough it is cheaper than
-    /// [`Item::field`].
+    /// The number in the field `number`; 0 if there is none.
     #[inline]
-    pub fn number(&self, part: Part) -> u64 {
-        let start = self.message.start;
-        let bytes = self.message.bytes.get(part.at().wrapping_sub(start)..);
-        let bytes = bytes.and_then(|bytes| bytes.get(..part.end().wrapping_sub(part.at())));
-        match bytes {
-            Some([tag @ 0..0x80, number @ 0..0x80]) if tag & 7 == 0 => u64::from(*number),
-            Some([tag @ 0..0x80, number @ ..]) if tag & 7 == 1 => {
-                number.try_into().map(u64::from_le_bytes).unwrap_or_default()
-            }
-            _ => self.field(part).number_value(),
-        }
+    pub fn number(&self, number: u32) -> u64 {
+        self.numbers.get(number as usize).copied().unwrap_or(0)
     }
 
     /// A part that is not length-delimited.
@@ -387,7 +393,7 @@ impl Part {
             _ => 0,
         };
         let range = u64::from(field.at as u32) | (field.end as u64) << 32;
-        Part { range, kind: field.number | (head as u32) << 16 }
+        Part { range, kind: field.number | (head as u32) << 16, meanings: 0 }
     }
 }
 
@@ -401,6 +407,7 @@ fn only_key(attribute: &[u8]) -> &[u8] {
 pub struct Inspection<'i> {
     pub(super) inspectors: Vec<Box<dyn Inspector + 'i>>,
     sieve: Sieve,
+    meanings: Meanings,
     /// Items of the last batch that each inspector left.
     pub(super) left: Vec<usize>,
     edits: Edits,
@@ -408,36 +415,54 @@ pub struct Inspection<'i> {
 
 impl<'i> Inspection<'i> {
     pub fn new(inspectors: Vec<Box<dyn Inspector + 'i>>) -> Inspection<'i> {
-        let keys = inspectors.iter().flat_map(|inspector| inspector.keys());
-        let keys = Arc::new(Names::new(keys.map(|pattern| (pattern, ()))));
-        let left = vec![0; inspectors.len()];
-        Inspection { inspectors, sieve: Sieve::new(keys), left, edits: Edits::default() }
+        let (left, meanings) = (vec![0; inspectors.len()], Meanings::new(inspectors.len()));
+        let (sieve, edits) = (Sieve::default(), Edits::default());
+        Inspection { inspectors, sieve, meanings, left, edits }
     }
 
     /// Shows `batch` to all of them and applies what they want.
     pub fn run(&mut self, batch: Batch, now: Moment) -> Batch {
+        self.look(&batch, now);
+        self.edit(batch)
+    }
+
+    /// Shows `batch` to all of them.
+    pub(super) fn look(&mut self, batch: &Batch, now: Moment) {
         self.left.fill(0);
         self.inspectors.iter_mut().for_each(|inspector| inspector.begin(now));
         match batch.signal() {
-            Signal::Traces => self.walk(&batch, now, Some(&SPAN)),
-            Signal::Logs => self.walk(&batch, now, Some(&LOG_RECORD)),
+            Signal::Traces => self.walk(batch, now, Some(&SPAN)),
+            Signal::Logs => self.walk(batch, now, Some(&LOG_RECORD)),
             Signal::Metrics => {
                 self.left.fill(batch.items());
-                self.walk(&batch, now, None);
+                self.walk(batch, now, None);
             }
         }
-        let edits = &mut self.edits;
         for inspector in &mut self.inspectors {
-            inspector.end(now, edits);
+            inspector.end(now, &mut self.edits);
             inspector.look_back(batch.request(), now);
         }
-        if edits.is_empty() { batch } else { batch.edited(edits) }
+    }
+
+    /// The batch that was looked at with what they want.
+    pub(super) fn edit(&mut self, batch: Batch) -> Batch {
+        if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) }
+    }
+
+    /// The same of a part of it: so many items, those that `cut` does not remove.
+    pub(super) fn part(&mut self, batch: &Batch, cut: &Edits, items: usize) -> Batch {
+        batch.part(self.edits.apply_with(cut, batch.bytes()), items)
+    }
+
+    /// Forgets what they want of the batch.
+    pub(super) fn forget(&mut self) {
+        self.edits.clear();
     }
 
     #[inline]
     fn walk(&mut self, batch: &Batch, now: Moment, shape: Option<&Shape>) {
         let signal = batch.signal();
-        let mut item = Item::new(signal);
+        let mut item = Item::new(signal, std::mem::take(&mut self.meanings));
         for group in batch.request().resource_groups() {
             item.resource_hidden.clear();
             for inspector in &mut self.inspectors {
@@ -449,10 +474,11 @@ impl<'i> Inspection<'i> {
                 let each = self.inspectors.iter_mut();
                 each.for_each(|inspector| inspector.scope(scope_group, signal, edits));
                 let Some(shape) = shape else { continue };
-                self.sieve.ask(&self.inspectors);
                 for field in scope_group.item_fields() {
                     item.read(scope_group.0, field, shape, &mut self.sieve, &self.inspectors);
-                    for (inspector, left) in self.inspectors.iter_mut().zip(&mut self.left) {
+                    let row = self.inspectors.iter_mut().zip(&mut self.left);
+                    for (place, (inspector, left)) in row.enumerate() {
+                        item.place = place;
                         inspector.item(&mut item, now, &mut self.edits);
                         if item.removed {
                             break;
@@ -462,6 +488,7 @@ impl<'i> Inspection<'i> {
                 }
             }
         }
+        self.meanings = item.meanings;
     }
 }
 
@@ -475,8 +502,10 @@ mod tests {
     struct Taker(&'static str);
 
     impl Inspector for Taker {
-        fn keys(&self) -> Vec<Pattern> {
-            ["remove", self.0].map(Pattern::exact).into()
+        fn meaning(&self, attribute: &[u8]) -> u16 {
+            u16::from(
+                ["remove", self.0].iter().any(|key| key.as_bytes() == view::key_in(attribute)),
+            )
         }
 
         fn item(&mut self, item: &mut Item<'_>, _: Moment, edits: &mut Edits) {
@@ -499,8 +528,8 @@ mod tests {
     struct Witness(Vec<String>);
 
     impl Inspector for &mut Witness {
-        fn keys(&self) -> Vec<Pattern> {
-            ["a", "b"].map(Pattern::exact).into()
+        fn meaning(&self, attribute: &[u8]) -> u16 {
+            u16::from([&b"a"[..], b"b"].contains(&view::key_in(attribute)))
         }
 
         fn item(&mut self, item: &mut Item<'_>, _: Moment, _: &mut Edits) {

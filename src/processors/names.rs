@@ -121,29 +121,35 @@ impl<T: Copy> Names<T> {
         names
     }
 
-    /// All patterns.
-    pub fn patterns(&self) -> Vec<Pattern> {
-        self.rules.iter().map(|rule| rule.pattern.clone()).collect()
-    }
-
     /// What `name` stands for.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<T> {
+        self.at(self.number(name))
+    }
+
+    /// The number of the pattern that matches `name`; 0 if none does.
+    #[inline]
+    pub fn number(&self, name: &[u8]) -> u16 {
         let head = head(name);
         let mut at = self.place(head);
-        loop {
-            let bucket = self.buckets.get(at)?;
-            if bucket.to == 0 {
-                return None;
-            }
+        while let Some(bucket) = self.buckets.get(at).filter(|bucket| bucket.to > 0) {
             if bucket.head == head {
-                let rules = self.rules.get(bucket.from as usize..bucket.to as usize)?;
                 let next = next(name);
-                let mut likely = rules.iter().filter(|rule| next & rule.mask == rule.next);
-                return likely.find(|rule| rule.pattern.matches(name)).map(|rule| rule.meaning);
+                let range = bucket.from as usize..bucket.to as usize;
+                let mut rules = range.clone().zip(self.rules.get(range).unwrap_or_default());
+                let found = rules
+                    .find(|(_, rule)| next & rule.mask == rule.next && rule.pattern.matches(name));
+                return found.map_or(0, |(place, _)| place as u16 + 1);
             }
             at = (at + 1) & (self.buckets.len() - 1);
         }
+        0
+    }
+
+    /// What the names stand for that match the pattern of this number.
+    #[inline]
+    pub fn at(&self, number: u16) -> Option<T> {
+        Some(self.rules.get(usize::from(number).checked_sub(1)?)?.meaning)
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! Bytes that come again and again: a table of those that came lately, small enough for a cache of
 //! the processor. The spans of a service repeat themselves: names, models and addresses are the
-//! same in nearly all of them, and what is the same needs no second look.
+//! same in nearly all of them, and what is the same needs no second look. With each entry stands a
+//! mark of whoever put it there.
 
 /// Sets of entries; a power of two. Each holds two, since what is hot is little and falls into the
 /// same set now and then: one place for both would keep one of them out for good.
@@ -11,7 +12,13 @@ const LONGEST: usize = 62;
 const SHORTEST: usize = 8;
 
 /// Others in its place that an entry outlives since it last came; all bits up to its highest.
-const WORTH: u8 = 3;
+const WORTH: u8 = 3 << 6;
+
+/// One less is worth so much less.
+const ONCE: u8 = 1 << 6;
+
+/// The bits of the length.
+const LENGTH: u8 = !WORTH;
 
 /// The table.
 pub struct Repeats(Box<[[Slot; 2]; SETS]>);
@@ -20,17 +27,21 @@ pub struct Repeats(Box<[[Slot; 2]; SETS]>);
 #[derive(Clone, Copy)]
 struct Slot {
     bytes: [u8; LONGEST],
+    /// The length in the lower bits, and what the entry is still worth in those of [`WORTH`].
     length: u8,
-    /// What the entry is still worth, and a bit for its mark.
-    worth: u8,
+    mark: u8,
 }
 
-/// The bit of [`Slot::worth`] for the mark.
-const MARK: u8 = 1 << 7;
+impl Slot {
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.get(..usize::from(self.length & LENGTH))
+    }
+}
 
 impl Default for Repeats {
     fn default() -> Repeats {
-        Repeats(Box::new([[Slot { bytes: [0; LONGEST], length: 0, worth: 0 }; 2]; SETS]))
+        Repeats(Box::new([[Slot { bytes: [0; LONGEST], length: 0, mark: 0 }; 2]; SETS]))
     }
 }
 
@@ -43,25 +54,23 @@ impl Repeats {
 
     /// The mark of the entry that `bytes` are.
     #[inline]
-    pub fn mark(&mut self, bytes: &[u8]) -> Option<bool> {
+    pub fn mark(&mut self, bytes: &[u8]) -> Option<u8> {
         let set = place(bytes).and_then(|place| self.0.get_mut(place))?;
-        let is_it = |slot: &&mut Slot| slot.bytes.get(..slot.length.into()) == Some(bytes);
-        let slot = set.iter_mut().find(is_it)?;
-        slot.worth |= WORTH;
-        Some(slot.worth & MARK != 0)
+        let slot = set.iter_mut().find(|slot| slot.bytes() == Some(bytes))?;
+        slot.length |= WORTH;
+        Some(slot.mark)
     }
 
     /// Makes `bytes` an entry with this mark if what stands in their place has been passed over
     /// often enough.
-    pub fn offer(&mut self, bytes: &[u8], mark: bool) {
+    pub fn offer(&mut self, bytes: &[u8], mark: u8) {
         let Some([a, b]) = place(bytes).and_then(|place| self.0.get_mut(place)) else { return };
-        let slot = if b.worth & WORTH < a.worth & WORTH { b } else { a };
-        if slot.worth & WORTH > 0 {
-            slot.worth -= 1;
+        let slot = if b.length & WORTH < a.length & WORTH { b } else { a };
+        if slot.length & WORTH > 0 {
+            slot.length -= ONCE;
         } else if let Some(to) = slot.bytes.get_mut(..bytes.len()) {
             to.copy_from_slice(bytes);
-            slot.length = bytes.len() as u8;
-            slot.worth = WORTH | if mark { MARK } else { 0 };
+            (slot.length, slot.mark) = (bytes.len() as u8 | WORTH, mark);
         }
     }
 }
@@ -89,12 +98,12 @@ mod tests {
         let long = [b'x'; LONGEST + 1];
         for bytes in [&b"gpt-4o-2024-08-06"[..], &long[..LONGEST], b"12345678"] {
             assert!(!repeats.has(bytes));
-            repeats.offer(bytes, bytes.len() > 8);
-            assert_eq!(repeats.mark(bytes), Some(bytes.len() > 8));
+            repeats.offer(bytes, bytes.len() as u8);
+            assert_eq!(repeats.mark(bytes), Some(bytes.len() as u8));
             assert!(!repeats.has(&bytes[1..]) && !repeats.has(&bytes[..bytes.len() - 1]));
         }
         for bytes in [&b""[..], b"1234567", &long] {
-            repeats.offer(bytes, true);
+            repeats.offer(bytes, 1);
             assert!(!repeats.has(bytes), "it is too short or too long");
         }
     }
@@ -102,13 +111,13 @@ mod tests {
     #[test]
     fn what_comes_often_is_not_pushed_out_by_what_comes_once() {
         let mut repeats = Repeats::default();
-        repeats.offer(b"api.openai.com", true);
+        repeats.offer(b"api.openai.com", 1);
         for n in 0..100 * SETS {
-            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), true);
+            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), 1);
             assert!(n % SETS > 0 || repeats.has(b"api.openai.com"));
         }
         for n in 0..100 * SETS {
-            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), true);
+            repeats.offer(format!("chatcmpl-{n:030}").as_bytes(), 1);
         }
         assert!(!repeats.has(b"api.openai.com"), "it comes no more");
     }

@@ -4,7 +4,7 @@ use super::inspect::{Inspection, Inspector};
 use super::{Out, Stateful};
 use crate::batch::Batch;
 use crate::moment::Moment;
-use crate::otlp::partition::partition;
+use crate::otlp::cut::cuts;
 use crate::telemetry::Counter;
 use crate::verdict::Verdict;
 
@@ -21,20 +21,48 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Passes `batch` but for the items at the starts in `held`, which the last inspector holds.
+    /// For those whoever waits is answered: no client waits as long as a processor may hold.
+    fn hold(&mut self, held: &[usize], batch: Batch, now: Moment, out: &mut Out) {
+        let left = self.inspection.left.last().copied().unwrap_or_default();
+        let (mut items, rest) = match left.saturating_sub(held.len()) {
+            0 => (self.inspection.edit(batch), None),
+            rest => {
+                let [without, alone] = cuts(batch.bytes(), held);
+                let passed = self.inspection.part(&batch, &without, rest);
+                let items = self.inspection.part(&batch, &alone, held.len());
+                self.inspection.forget();
+                batch.settle(&Verdict::Accepted);
+                (items, Some(passed))
+            }
+        };
+        items.receipts.take_custody();
+        if let Some(last) = self.inspection.inspectors.last_mut() {
+            last.hold(items, now);
+        }
+        rest.into_iter().for_each(|rest| out.pass(rest));
+    }
+}
+
 impl Stateful for Row {
     fn process(&mut self, batch: Batch, now: Moment, out: &mut Out) {
-        let batch = self.inspection.run(batch, now);
+        self.inspection.look(&batch, now);
         for ((passed, came), left) in self.between.iter().zip(&self.inspection.left) {
             passed.add(*left);
             came.add(*left);
         }
-        match self.inspection.inspectors.last_mut() {
-            Some(last) if last.may_hold() => {
-                hold(last.as_mut(), batch, now, out);
-                last.wake(now, out);
-            }
-            _ => out.pass(batch),
+        let last = self.inspection.inspectors.last_mut();
+        let Some(holder) = last.filter(|last| last.may_hold()) else {
+            return out.pass(self.inspection.edit(batch));
+        };
+        let held = holder.holds();
+        if held.is_empty() {
+            out.pass(self.inspection.edit(batch));
+        } else {
+            self.hold(&held, batch, now, out);
         }
+        self.wake(now, out);
     }
 
     fn held(&self) -> usize {
@@ -56,29 +84,4 @@ impl Stateful for Row {
             last.finish(now, out);
         }
     }
-}
-
-/// Passes `batch` but for what `inspector` holds of it. For that whoever waits is answered: no
-/// client waits as long as a processor may hold.
-fn hold(inspector: &mut dyn Inspector, batch: Batch, now: Moment, out: &mut Out) {
-    let numbers = inspector.holds();
-    if numbers.is_empty() {
-        return out.pass(batch);
-    }
-    let (mut numbers, mut number) = (numbers.into_iter().peekable(), 0);
-    let parts = partition(batch.signal().message(), batch.bytes(), |_| {
-        let held = numbers.next_if_eq(&number).is_some();
-        number += 1;
-        usize::from(held)
-    });
-    for (held, part) in parts {
-        let mut part = batch.part(part.bytes, part.items);
-        if held == 0 {
-            out.pass(part);
-        } else {
-            part.receipts.take_custody();
-            inspector.hold(part, now);
-        }
-    }
-    batch.settle(&Verdict::Accepted);
 }

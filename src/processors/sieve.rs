@@ -1,76 +1,85 @@
-//! Which attributes of an item inspectors are shown: those of their keys, and of the others what
-//! they do not let pass.
+//! What the attributes of items mean to the inspectors of a row.
 //!
-//! What has one of the keys, and what has none and passes, is remembered whole, in whatever item it
-//! stands, so that what comes again is compared and not looked at; of numbers only the key is.
+//! An inspector is asked once about an attribute that comes again and again: what it said is
+//! remembered with the attribute, in whatever item that stands; of numbers with the key alone. So
+//! what comes again is compared, and neither looked up nor looked at, however many inspectors
+//! stand in the row. What means nothing to any of them none is shown.
 
 use super::inspect::Inspector;
-use super::names::Names;
 use super::repeats::Repeats;
-use crate::otlp::view;
-use crate::otlp::wire::Field;
-use std::sync::Arc;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
 
-/// What becomes of an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It has one of the keys.
-    Listed,
-    /// It has none, and somebody looks at it.
-    Rest,
-    /// Nobody looks at it.
-    Passed,
+/// Finds meanings.
+#[derive(Default)]
+pub struct Sieve {
+    /// Attributes that came lately, with the numbers of their meanings.
+    known: Repeats,
+    /// What is said of one attribute, on its way.
+    said: Said,
 }
 
-/// Sorts attributes.
-pub struct Sieve {
-    /// The keys of all inspectors: most attributes have none of them.
-    keys: Arc<Names<()>>,
-    /// Whether every attribute is looked at.
-    all: bool,
-    /// Whether none is but those of the keys.
-    keys_only: bool,
-    /// Those that came lately, marked if they are listed; but for those that are looked at.
-    known: Repeats,
+/// What each inspector of the row says of an attribute; 0 if it need not see it.
+type Said = SmallVec<[u16; 4]>;
+
+/// All that was said of attributes, each once and by number. Number 0 is that nobody need see it.
+/// Their number is bounded: keys are many, but what they mean is on lists.
+#[derive(Default)]
+pub struct Meanings {
+    /// What was said, number by number, each by all inspectors.
+    said: Vec<u16>,
+    width: usize,
+    numbers: HashMap<Said, u32, RandomState>,
+}
+
+impl Meanings {
+    /// For a row of so many inspectors.
+    pub fn new(inspectors: usize) -> Meanings {
+        let mut meanings =
+            Meanings { said: vec![], width: inspectors, numbers: HashMap::default() };
+        meanings.number(&SmallVec::from_elem(0, inspectors));
+        meanings
+    }
+
+    /// What the inspector at `place` of the row said.
+    #[inline]
+    pub fn of(&self, number: u32, place: usize) -> u16 {
+        self.said.get(number as usize * self.width + place).copied().unwrap_or(0)
+    }
+
+    fn number(&mut self, said: &Said) -> u32 {
+        if let Some(number) = self.numbers.get(said) {
+            return *number;
+        }
+        let number = self.numbers.len() as u32;
+        self.said.extend_from_slice(said);
+        self.numbers.insert(said.clone(), number);
+        number
+    }
 }
 
 impl Sieve {
-    pub fn new(keys: Arc<Names<()>>) -> Sieve {
-        Sieve { keys, all: false, keys_only: false, known: Repeats::default() }
-    }
-
-    /// Asks the inspectors what they look at in what follows.
-    pub fn ask<'i>(&mut self, inspectors: &[Box<dyn Inspector + 'i>]) {
-        self.all = inspectors.iter().any(|inspector| inspector.all());
-        self.keys_only =
-            !self.all && inspectors.iter().all(|inspector| inspector.others().is_none());
-    }
-
-    /// What becomes of `attribute` as far as it is remembered.
+    /// The number of what `attribute` means, as far as it is remembered.
     #[inline(always)]
-    pub fn known(&mut self, attribute: &[u8]) -> Option<Place> {
-        let listed = match (self.all, self.keys_only) {
-            (true, _) => None,
-            (false, false) => self.known.mark(entry(attribute)),
-            // Most keys are ruled out by their beginning, which is quicker than to remember them.
-            (false, true) => Some(self.keys.find(view::key_in(attribute)).is_some()),
-        };
-        listed.map(|listed| if listed { Place::Listed } else { Place::Passed })
+    pub fn known(&mut self, attribute: &[u8]) -> Option<u32> {
+        self.known.mark(entry(attribute)).map(u32::from)
     }
 
-    /// What becomes of the attribute in `field`, of which these inspectors are asked.
-    pub fn look<'i>(&mut self, field: &Field<'_>, inspectors: &[Box<dyn Inspector + 'i>]) -> Place {
-        let others = || inspectors.iter().filter_map(|inspector| inspector.others());
-        let passes = || others().all(|others| others.pass(field));
-        let place = match self.keys.find(view::key(field)) {
-            Some(()) => Place::Listed,
-            None if self.all || !passes() => return Place::Rest,
-            None => Place::Passed,
-        };
-        if !self.all {
-            self.known.offer(entry(field.bytes()), place == Place::Listed);
+    /// The number of what `attribute` means, of which these inspectors are asked.
+    pub fn look<'i>(
+        &mut self,
+        attribute: &[u8],
+        inspectors: &[Box<dyn Inspector + 'i>],
+        meanings: &mut Meanings,
+    ) -> u32 {
+        self.said.clear();
+        self.said.extend(inspectors.iter().map(|inspector| inspector.meaning(attribute)));
+        let number = meanings.number(&self.said);
+        if let Ok(mark) = u8::try_from(number) {
+            self.known.offer(entry(attribute), mark);
         }
-        place
+        number
     }
 }
 

@@ -50,7 +50,6 @@ mod w3c;
 use super::fragments::Fragments;
 use super::inspect::{Inspector, Item};
 use super::memory::{Bounds, Gauges, Memory, span_key, trace_key};
-use super::names::Pattern;
 use super::places::Striped;
 use super::{Built, Kind, Setup, Stateless};
 use crate::batch::Signal;
@@ -61,7 +60,7 @@ use crate::metadata::is_credential;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, resource, span};
-use crate::otlp::view::ResourceGroup;
+use crate::otlp::view::{self, ResourceGroup};
 use crate::otlp::wire::Message;
 use crate::telemetry::Counter;
 use door::Door;
@@ -426,8 +425,8 @@ impl Counters {
 }
 
 impl Inspector for Baggage {
-    fn keys(&self) -> Vec<Pattern> {
-        self.reader.roles.patterns()
+    fn meaning(&self, attribute: &[u8]) -> u16 {
+        self.reader.roles.number(view::key_in(attribute))
     }
 
     fn door(&self) -> Option<Arc<dyn Stateless>> {
@@ -444,7 +443,7 @@ impl Inspector for Baggage {
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
         let (mut carried, mut present) = (Carried::new(), 0);
         for attribute in &item.attributes {
-            if let Some(role) = self.reader.roles.find(item.key(*attribute)) {
+            if let Some(role) = self.reader.roles.at(item.meaning(*attribute)) {
                 if let Role::Target(target) = role {
                     present |= 1 << target;
                 }

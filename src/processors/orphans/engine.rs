@@ -26,7 +26,6 @@ use crate::otlp::wire::Message;
 use crate::processors::fragments::{Fragments, Place};
 use crate::processors::inspect::{Inspector, Item};
 use crate::processors::memory::{span_key, trace_key};
-use crate::processors::names::Pattern;
 use crate::processors::{Out, Setup};
 use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
@@ -41,9 +40,8 @@ const WAITING_MAX: usize = 4096;
 
 /// A span to be judged once its batch is read.
 struct Waiting {
-    /// Where it starts in the request, and its number among those left.
+    /// Where it starts in the request.
     start: usize,
-    number: u32,
     facts: Facts,
 }
 
@@ -67,8 +65,8 @@ pub struct Orphans {
     fragments: Arc<Fragments>,
     /// Where spans of the current trace go.
     alias: Option<u128>,
-    /// Trace and number of the spans of this batch, if fragments are held.
-    passed: Vec<(u128, u32)>,
+    /// Trace and start of the spans of this batch, if fragments are held.
+    passed: Vec<(u128, usize)>,
     reader: Reader,
     services: Services,
     index: Index,
@@ -77,14 +75,11 @@ pub struct Orphans {
     head_hold: Duration,
     hold_max: Duration,
     tool_below_agent: bool,
-    /// The trace of the last span, and how many of it came since it was entered.
-    current: (u128, u32),
-    number: u32,
     waiting: Vec<Waiting>,
     /// Keys that heads wait for, and that spans of this batch offer.
     awaited: Vec<u64>,
-    /// Numbers of the spans of this batch that are to be held, and what was read of them.
-    holding: Vec<(u32, Option<Facts>)>,
+    /// Starts of the spans of this batch that are to be held, and what was read of them.
+    holding: Vec<(usize, Option<Facts>)>,
     hold: Hold,
     /// What was tagged in this batch, in order, and where it starts.
     tagged: Vec<(usize, Signature)>,
@@ -119,8 +114,6 @@ impl Orphans {
             head_hold: section.duration("head_hold"),
             hold_max: section.duration("hold_max"),
             tool_below_agent: section.text("tool_parent") != "model",
-            current: (0, 0),
-            number: 0,
             waiting: vec![],
             awaited: vec![],
             holding: vec![],
@@ -130,23 +123,6 @@ impl Orphans {
             meters: Meters::new(setup),
             id: setup.id.to_owned(),
             findings: setup.registry.findings.clone(),
-        }
-    }
-
-    /// Notes that spans of `trace` pass.
-    fn enter(&mut self, trace: u128, now: Moment) {
-        let (before, count) = std::mem::replace(&mut self.current, (trace, 0));
-        if count > 0 {
-            self.index.traces.update(before, now, |known| known.spans += count);
-        }
-        let number = self.seen.number();
-        self.index.traces.update(trace, now, |known| {
-            known.since = known.since.or(Some(number));
-            known.first = known.first.min(now.monotonic);
-            known.last = now.monotonic;
-        });
-        if self.mode == Mode::Rewrite {
-            self.alias = self.rewrites.alias(trace, now);
         }
     }
 
@@ -184,8 +160,9 @@ impl Orphans {
 
     /// Judges the spans that waited for the rest of their batch.
     fn settle_batch(&mut self, now: Moment, edits: &mut Edits) {
+        self.index.leave(now);
         let mut waiting = std::mem::take(&mut self.waiting);
-        for Waiting { start, number, facts } in waiting.drain(..) {
+        for Waiting { start, facts } in waiting.drain(..) {
             if let Some(parent) = facts.parent
                 && self.seen.contains(facts.trace, parent)
             {
@@ -202,7 +179,7 @@ impl Orphans {
                     self.link_back(&facts, &finding, edits);
                     self.tag(start, (&facts, *finding), false, now, edits);
                 }
-                Verdict::Wait | Verdict::Tag(_) => self.holding.push((number, Some(facts))),
+                Verdict::Wait | Verdict::Tag(_) => self.holding.push((start, Some(facts))),
             }
         }
         // Its memory is used again.
@@ -222,7 +199,7 @@ impl Orphans {
         if !facts.is_boundary() || !index::is_sample(facts.trace) {
             return;
         }
-        let above = self.index.find(facts.trace, parent).map(|node| node.operation);
+        let above = self.index.near(facts.trace, parent, now).map(|node| node.operation);
         if let Some(above) = above {
             let edge = self.index.hasher.hash_one((above, facts.operation));
             self.index.edges.update(edge, |seen| *seen = seen.saturating_add(1));
@@ -340,8 +317,8 @@ impl Orphans {
 }
 
 impl Inspector for Orphans {
-    fn keys(&self) -> Vec<Pattern> {
-        self.reader.tells.patterns()
+    fn meaning(&self, attribute: &[u8]) -> u16 {
+        self.reader.meaning(attribute)
     }
 
     fn may_hold(&self) -> bool {
@@ -351,8 +328,6 @@ impl Inspector for Orphans {
     fn begin(&mut self, now: Moment) {
         self.index.expire(now);
         self.meters.boundaries.set(self.index.len() as i64);
-        self.current = (0, 0);
-        self.number = 0;
         self.alias = None;
         self.holding.clear();
         self.passed.clear();
@@ -379,25 +354,22 @@ impl Inspector for Orphans {
 
     /// Learns from a span; one that may be an orphan waits for the rest of its batch.
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
-        let number = self.number;
-        self.number += 1;
         let (Some(trace), Some(span)) = (trace_key(item.trace_id), span_key(item.span_id)) else {
             return;
         };
-        if trace != self.current.0 {
-            self.enter(trace, now);
+        let entered = self.index.enter(trace, self.seen.number(), now);
+        if entered && self.mode == Mode::Rewrite {
+            self.alias = self.rewrites.alias(trace, now);
         }
-        self.current.1 += 1;
         if self.mode == Mode::Rewrite {
-            self.passed.push((trace, number));
+            self.passed.push((trace, item.message.start));
             if let Some(to) = self.alias {
                 rewrite::retrace(item.message, &to.to_le_bytes(), &self.tags, edits);
             }
         }
         self.seen.insert(trace, span);
         let parent = span_key(item.parent_span_id);
-        let kind = item.parts.iter().find(|part| part.number() == span::KIND);
-        let kind = kind.map_or(0, |kind| item.number(*kind));
+        let kind = item.number(span::KIND);
         let ordinary = parent.is_some() && kind <= u64::from(INTERNAL);
         let told = !ordinary || self.reader.tells(item);
         let open = parent.is_none_or(|parent| !self.seen.contains(trace, parent));
@@ -418,7 +390,7 @@ impl Inspector for Orphans {
             }
         }
         if open && !(parent.is_none() && legitimate(&facts)) {
-            self.waiting.push(Waiting { start: item.message.start, number, facts });
+            self.waiting.push(Waiting { start: item.message.start, facts });
         } else if let Some(parent) = parent {
             self.learn(&facts, parent, now);
         }
@@ -428,10 +400,6 @@ impl Inspector for Orphans {
     }
 
     fn end(&mut self, now: Moment, edits: &mut Edits) {
-        let (trace, count) = std::mem::take(&mut self.current);
-        if count > 0 {
-            self.index.traces.update(trace, now, |known| known.spans += count);
-        }
         self.settle_batch(now, edits);
         match self.mode {
             Mode::Tag => {}
@@ -444,8 +412,8 @@ impl Inspector for Orphans {
         self.found(request, now);
     }
 
-    fn holds(&mut self) -> Vec<u32> {
-        self.holding.iter().map(|(number, _)| *number).collect()
+    fn holds(&mut self) -> Vec<usize> {
+        self.holding.iter().map(|(start, _)| *start).collect()
     }
 
     fn hold(&mut self, batch: Batch, now: Moment) {

@@ -31,6 +31,9 @@ const KEYS_MAX: usize = 4;
 /// Bytes of a model's messages that are searched for ids of calls.
 const MESSAGES_MAX: usize = 16 << 10;
 
+/// The first of the numbers by which attributes mean roles.
+const ROLES: u16 = 1 << 15;
+
 /// What a key rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sort {
@@ -126,52 +129,56 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// What an attribute means here: the number of its key or, if it tells a role, of that.
+    pub fn meaning(&self, attribute: &[u8]) -> u16 {
+        let number = self.tells.number(view::key_in(attribute));
+        let Some(Tell::Role(roles)) = self.tells.at(number) else { return number };
+        let text = view::text_in(attribute).unwrap_or_default();
+        let told = roles.iter().find(|(word, _)| word.as_bytes() == text);
+        told.map_or(0, |(_, role)| ROLES + *role as u16)
+    }
+
     /// Whether a span may be one of those that calls cross, or is told of by some attribute.
     #[inline]
     pub fn tells(&self, item: &Item<'_>) -> bool {
-        item.attributes.iter().any(|part| self.tells.find(item.key(*part)).is_some())
+        item.attributes.iter().any(|part| item.meaning(*part) != 0)
     }
 
     /// Reads `item`.
     pub fn read(&self, item: &Item<'_>, facts: &mut Facts) {
         let (mut parts, mut name) = (Parts::default(), &[][..]);
         (facts.service, facts.tenant) = (self.service, self.tenant);
+        facts.kind = item.number(span::KIND) as u8;
+        facts.start = item.number(span::START_TIME);
+        facts.end = item.number(span::END_TIME);
+        facts.flags = item.number(span::FLAGS);
         for part in &item.parts {
-            let number = part.number();
-            if !matches!(
-                number,
-                span::KIND
-                    | span::START_TIME
-                    | span::END_TIME
-                    | span::FLAGS
-                    | span::LINKS
-                    | span::NAME
-                    | span::TRACE_STATE
-            ) {
-                continue;
-            }
-            match number {
-                span::KIND => facts.kind = item.number(*part) as u8,
-                span::START_TIME => facts.start = item.number(*part),
-                span::END_TIME => facts.end = item.number(*part),
-                span::FLAGS => facts.flags = item.number(*part),
+            match part.number() {
                 span::NAME => name = item.bytes(*part),
                 span::TRACE_STATE => {
                     let text = item.bytes(*part);
                     facts.sampled_out = text.windows(3).any(|word| word == b"th:")
                         && !text.windows(5).any(|word| word == b"th:0;");
                 }
-                _ => {
+                span::LINKS => {
                     let link =
                         item.field(*part).message().and_then(|link| link.field(link::TRACE_ID));
                     facts.links = true;
                     facts.links_elsewhere |= link.is_some_and(|id| id.bytes() != item.trace_id);
                 }
+                _ => {}
             }
         }
         for attribute in &item.attributes {
+            let meaning = item.meaning(*attribute);
+            if let Some(role) = meaning.checked_sub(ROLES).and_then(Role::of) {
+                if facts.role == Role::None || role == Role::Tool {
+                    facts.role = role;
+                }
+                continue;
+            }
+            let Some(tell) = self.tells.at(meaning) else { continue };
             let bytes = item.bytes(*attribute);
-            let Some(tell) = self.tells.find(view::key_in(bytes)) else { continue };
             let value = match view::text_in(bytes) {
                 Some(text) => AnyValue::Text(text),
                 None => match Attribute::of(item.field(*attribute)) {
@@ -195,14 +202,6 @@ impl Reader {
     fn attribute(&self, value: AnyValue<'_>, tell: Tell, facts: &mut Facts, parts: &mut Parts) {
         let hash = |value| self.value(value);
         match tell {
-            Tell::Role(roles) => {
-                let text = value.as_text().unwrap_or_default();
-                let role = roles.iter().find(|(word, _)| word.as_bytes() == text);
-                let role = role.map(|(_, role)| *role);
-                if facts.role == Role::None || role == Some(Role::Tool) {
-                    facts.role = role.unwrap_or(facts.role);
-                }
-            }
             Tell::ToolName => {
                 (parts.has_tool_name, facts.tool) = (true, hash(value));
             }
@@ -252,13 +251,16 @@ impl Reader {
             Tell::B3 => facts.captured = first_text(value).and_then(b3),
             Tell::OwnId(n) => add(&mut facts.offers, Sort::Shadow(n), hash(value)),
             Tell::ParentId(n) => add(&mut facts.names, Sort::Shadow(n), hash(value)),
-            Tell::Peer => facts.peer = self.value(host(value)),
+            // Of others nobody asks whom they call.
+            Tell::Peer if facts.kind == CLIENT || facts.parent.is_none() => {
+                facts.peer = self.value(host(value));
+            }
             Tell::Deliberate => {
                 facts.deliberate |= matches!(value, AnyValue::Bool(true))
                     || value.as_text().is_some_and(|text| text == b"true");
             }
             Tell::Tagged => facts.tagged = true,
-            Tell::ToolCall | Tell::ModelCall | Tell::RequestId => {}
+            Tell::Role(_) | Tell::ToolCall | Tell::ModelCall | Tell::RequestId | Tell::Peer => {}
         }
     }
 

@@ -4,6 +4,11 @@
 //! Spans are numbered as they come and kept in a queue; what was put into tables names them by
 //! number, and a number that has left the queue counts as nothing. So nothing has to be taken out
 //! of tables, and every step costs the same however much there is.
+//!
+//! Every span that a call crosses is learned from, and few are ever asked for. So what is noted of
+//! most is a place in the queue alone: what their trace gets from them is gathered over spans of
+//! one trace in a row ([`Run`]), and by ids they are found through a table that is brought up to
+//! date when somebody asks.
 
 use super::ages::Ages;
 use super::facts::{CLIENT, CONSUMER, Facts, SERVER};
@@ -14,6 +19,7 @@ use crate::moment::Moment;
 use crate::processors::memory::Memory;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -37,10 +43,7 @@ pub struct Node {
     /// The one before it of its trace; [`NONE`] if there is none.
     before: u64,
     came: Duration,
-    /// Of a client: whether a span of another process had it for a parent, if that is still known,
-    /// and the one before it with the same ids; [`NONE`] if there is none.
-    answered: bool,
-    again: u64,
+    number: u64,
 }
 
 /// No node.
@@ -171,13 +174,31 @@ fn join_group(known: &mut [u64; 2], group: u64) -> Option<u64> {
     Some(group)
 }
 
+/// Spans of one trace in a row, and what that is to know of them.
+struct Run {
+    trace: u128,
+    /// How many came.
+    spans: u32,
+    /// Of its boundary spans, as of [`Trace`].
+    start: u64,
+    end: u64,
+    sessions: [u64; 2],
+    conversations: [u64; 2],
+    roots: u32,
+    tenant: u64,
+    latest: u64,
+}
+
 /// The index.
 pub struct Index {
     nodes: VecDeque<Node>,
     /// The number of the first in the queue.
     first: u64,
     limit: usize,
-    spans: Ages<u64>,
+    run: Option<Run>,
+    /// Numbers by ids of the nodes before the number `listed`.
+    spans: RefCell<Ages<u64>>,
+    listed: Cell<u64>,
     keys: Ages<Few<u64, CANDIDATES>>,
     groups: Ages<Few<u128, GROUP_TRACES>>,
     pub rates: Ages<Rate>,
@@ -185,8 +206,10 @@ pub struct Index {
     pub edges: Ages<u32>,
     /// Clients by whom they call.
     pub calls: Ages<Calls>,
-    /// Parents of spans of other processes.
+    /// Parents of spans of other processes, and a bit by number for the nodes of which that was
+    /// found: clients of a busy service are asked about again and again.
     answered: Seen,
+    found: Vec<Cell<u64>>,
     pub traces: Memory<Trace>,
     pub hasher: RandomState,
 }
@@ -204,13 +227,16 @@ impl Index {
             nodes: VecDeque::new(),
             first: 0,
             limit,
-            spans: Ages::new(limit * 2),
+            run: None,
+            spans: RefCell::new(Ages::new(limit * 2)),
+            listed: Cell::new(0),
             keys: Ages::new(limit * 2),
             groups: Ages::new(limit),
             rates: Ages::new(limits::ORPHAN_OPERATIONS),
             edges: Ages::new(limits::ORPHAN_OPERATIONS * 4),
             calls: Ages::new(limits::ORPHAN_OPERATIONS),
             answered: Seen::new(limit),
+            found: vec![Cell::new(0); limit / 64 + 1],
             traces,
             hasher,
         }
@@ -239,37 +265,51 @@ impl Index {
         self.nodes.get(usize::try_from(at).ok()?)
     }
 
+    /// The number of the next node.
+    fn next(&self) -> u64 {
+        self.first + self.nodes.len() as u64
+    }
+
     /// The boundary span of these ids.
     pub fn find(&self, trace: u128, span: u64) -> Option<&Node> {
-        let number = self.spans.get(self.hasher.hash_one((trace, span)))?;
+        let hash = |trace: u128, span: u64| self.hasher.hash_one((trace, span));
+        let mut spans = self.spans.borrow_mut();
+        let since = self.listed.replace(self.next()).max(self.first);
+        for node in (since..self.next()).map_while(|number| self.node(number)) {
+            spans.update(hash(node.trace, node.span), |number| *number = node.number);
+        }
+        let number = spans.get(hash(trace, span))?;
         self.node(*number).filter(|node| node.trace == trace && node.span == span)
+    }
+
+    /// The same among the latest of its trace, without a table.
+    pub fn near(&mut self, trace: u128, span: u64, now: Moment) -> Option<&Node> {
+        let latest = match &self.run {
+            Some(run) if run.trace == trace => run.latest,
+            _ => self.traces.get(trace, now)?.latest,
+        };
+        self.of_trace(latest).take(limits::ORPHAN_NEAR).find(|node| node.span == span)
     }
 
     /// Notes that a span of another process has this one for a parent.
     pub fn answer(&mut self, trace: u128, span: u64) {
         self.answered.insert(trace, span);
-        let number = self.spans.get(self.hasher.hash_one((trace, span))).copied();
-        let mut next = number.filter(|number| self.is(*number, trace, span)).unwrap_or(NONE);
-        // Behind one that is noted all are.
-        while let Some(at) = next.checked_sub(self.first).and_then(|at| usize::try_from(at).ok())
-            && let Some(node) = self.nodes.get_mut(at)
-            && node.kind == CLIENT
-            && !node.answered
-        {
-            node.answered = true;
-            next = node.again;
-        }
     }
 
-    /// Whether `number` is a node of these ids.
-    fn is(&self, number: u64, trace: u128, span: u64) -> bool {
-        self.node(number).is_some_and(|node| node.trace == trace && node.span == span)
-    }
-
-    /// Whether a span of another process has `node` for a parent. Few do: most need no look-up.
-    #[inline]
+    /// Whether a span of another process has `node` for a parent.
     pub fn is_answered(&self, node: &Node) -> bool {
-        node.answered && self.answered.contains(node.trace, node.span)
+        let (word, bit) = self.bit(node.number);
+        let Some(found) = self.found.get(word) else { return false };
+        if found.get() & bit == 0 && self.answered.contains(node.trace, node.span) {
+            found.set(found.get() | bit);
+        }
+        found.get() & bit != 0
+    }
+
+    /// The word and the bit in it that a node has in `found`.
+    fn bit(&self, number: u64) -> (usize, u64) {
+        let place = number as usize % (self.found.len() * 64);
+        (place / 64, 1 << (place % 64))
     }
 
     /// Those that offer `key`.
@@ -297,6 +337,7 @@ impl Index {
     pub fn trace(&mut self, trace: u128, now: Moment) -> Option<Trace> {
         #[cfg(test)]
         steps::count();
+        self.leave(now);
         self.traces.get(trace, now).copied()
     }
 
@@ -305,27 +346,74 @@ impl Index {
         trace.latest
     }
 
-    /// Notes a boundary span.
-    pub fn add(&mut self, facts: &Facts, now: Moment) {
-        let number = self.first + self.nodes.len() as u64;
-        let mut fresh: SmallVec<[u64; 2]> = SmallVec::new();
-        let before = self.traces.update(facts.trace, now, |trace| {
-            if facts.start > 0 {
-                trace.start = trace.start.min(facts.start);
+    /// Notes that a span of `trace` came, while the young half of the spans seen has this number.
+    /// Whether it is the first of its run.
+    #[inline]
+    pub fn enter(&mut self, trace: u128, number: u64, now: Moment) -> bool {
+        if let Some(run) = self.run.as_mut().filter(|run| run.trace == trace) {
+            run.spans += 1;
+            return false;
+        }
+        self.leave(now);
+        let latest = self.traces.update(trace, now, |known| {
+            known.since = known.since.or(Some(number));
+            known.first = known.first.min(now.monotonic);
+            known.last = now.monotonic;
+            known.latest
+        });
+        self.run = Some(Run {
+            trace,
+            spans: 1,
+            start: u64::MAX,
+            end: 0,
+            sessions: [0; 2],
+            conversations: [0; 2],
+            roots: 0,
+            tenant: 0,
+            latest,
+        });
+        true
+    }
+
+    /// Tells the trace of the run what came.
+    pub fn leave(&mut self, now: Moment) {
+        let Some(run) = self.run.take() else { return };
+        let mut fresh: SmallVec<[u64; 4]> = SmallVec::new();
+        self.traces.update(run.trace, now, |trace| {
+            trace.spans = trace.spans.saturating_add(run.spans);
+            trace.start = trace.start.min(run.start);
+            trace.end = trace.end.max(run.end);
+            if run.tenant != 0 {
+                trace.tenant = run.tenant;
             }
-            trace.end = trace.end.max(facts.end);
-            trace.tenant = facts.tenant;
-            fresh.extend(join_group(&mut trace.sessions, facts.session));
-            fresh.extend(join_group(&mut trace.conversations, facts.conversation));
-            trace.roots += u32::from(facts.parent.is_none());
-            std::mem::replace(&mut trace.latest, number)
+            for group in run.sessions {
+                fresh.extend(join_group(&mut trace.sessions, group));
+            }
+            for group in run.conversations {
+                fresh.extend(join_group(&mut trace.conversations, group));
+            }
+            trace.roots = trace.roots.saturating_add(run.roots);
+            trace.latest = run.latest;
         });
         for group in fresh {
-            self.groups.update(group, |traces| traces.add(facts.trace));
+            self.groups.update(group, |traces| traces.add(run.trace));
         }
+    }
+
+    /// Notes a boundary span of the run.
+    pub fn add(&mut self, facts: &Facts, now: Moment) {
+        let number = self.next();
+        let Some(run) = self.run.as_mut().filter(|run| run.trace == facts.trace) else { return };
+        if facts.start > 0 {
+            run.start = run.start.min(facts.start);
+        }
+        run.end = run.end.max(facts.end);
+        run.tenant = facts.tenant;
+        join_group(&mut run.sessions, facts.session);
+        join_group(&mut run.conversations, facts.conversation);
+        run.roots += u32::from(facts.parent.is_none());
+        let before = std::mem::replace(&mut run.latest, number);
         let (parent, client) = (facts.parent.unwrap_or(0), facts.kind == CLIENT);
-        let hash = self.hasher.hash_one((facts.trace, facts.span));
-        let again = self.spans.update(hash, |at| std::mem::replace(at, number));
         let node = Node {
             trace: facts.trace,
             span: facts.span,
@@ -341,9 +429,12 @@ impl Index {
             kind: facts.kind,
             before,
             came: now.monotonic,
-            answered: client && self.answered.contains(facts.trace, facts.span),
-            again: if client && self.is(again, facts.trace, facts.span) { again } else { NONE },
+            number,
         };
+        let (word, bit) = self.bit(number);
+        if let Some(found) = self.found.get(word) {
+            found.set(found.get() & !bit);
+        }
         if self.nodes.len() >= self.limit {
             self.nodes.pop_front();
             self.first += 1;

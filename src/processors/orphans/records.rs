@@ -20,7 +20,6 @@ use crate::otlp::wire::{Message, put_bytes_field};
 use crate::otlp::write::put_hex_attribute;
 use crate::processors::inspect::{Inspector, Item};
 use crate::processors::memory::trace_key;
-use crate::processors::names::Pattern;
 use crate::processors::{Out, Setup};
 use crate::telemetry::{Counter, Level};
 use std::collections::BTreeMap;
@@ -34,8 +33,8 @@ pub struct Records {
     tags: Tags,
     head_hold: Duration,
     hold_max: Duration,
-    number: u32,
-    holding: Vec<u32>,
+    /// Starts of the records of this batch that are to be held.
+    holding: Vec<usize>,
     /// Records that wait and when they came, by the time at which they are due.
     held: BTreeMap<(Duration, u64), (Batch, Duration)>,
     blocks: u64,
@@ -58,7 +57,6 @@ impl Records {
             tags: Tags::new(section.text("prefix")),
             head_hold: section.duration("head_hold"),
             hold_max: section.duration("hold_max"),
-            number: 0,
             holding: vec![],
             held: BTreeMap::new(),
             blocks: 0,
@@ -131,35 +129,28 @@ impl Records {
 }
 
 impl Inspector for Records {
-    fn keys(&self) -> Vec<Pattern> {
-        vec![]
-    }
-
     fn may_hold(&self) -> bool {
         self.follows && !self.head_hold.is_zero()
     }
 
     fn begin(&mut self, _now: Moment) {
-        self.number = 0;
         self.holding.clear();
     }
 
     fn item(&mut self, item: &mut Item<'_>, now: Moment, edits: &mut Edits) {
-        let number = self.number;
-        self.number += 1;
         let Some(trace) = trace_key(item.trace_id).filter(|_| self.follows) else { return };
         match self.fates.fate(trace, now) {
             Fate::Moved(to) => {
                 self.follow(item.message, to, edits);
                 self.moved.add(1);
             }
-            Fate::Open | Fate::Stays => self.holding.push(number),
+            Fate::Open | Fate::Stays => self.holding.push(item.message.start),
         }
     }
 
     fn end(&mut self, _now: Moment, _edits: &mut Edits) {}
 
-    fn holds(&mut self) -> Vec<u32> {
+    fn holds(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.holding)
     }
 

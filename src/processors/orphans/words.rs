@@ -18,6 +18,16 @@ pub enum Role {
     Leaf,
 }
 
+impl Role {
+    const ALL: [Role; 6] =
+        [Role::None, Role::Tool, Role::Llm, Role::Agent, Role::Chain, Role::Leaf];
+
+    /// The role of this number.
+    pub fn of(number: u16) -> Option<Role> {
+        Role::ALL.get(usize::from(number)).copied()
+    }
+}
+
 /// What the value of an attribute is.
 #[derive(Clone, Copy)]
 pub enum Tell {

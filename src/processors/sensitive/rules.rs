@@ -205,6 +205,12 @@ pub struct CountKeys {
     pub call_ids: String,
 }
 
+impl CountKeys {
+    pub fn has(&self, key: &[u8]) -> bool {
+        [&self.events, &self.attributes, &self.values].iter().any(|own| own.as_bytes() == key)
+    }
+}
+
 impl Rules {
     /// Whether every attribute must be asked about.
     pub fn is_thorough(&self) -> bool {

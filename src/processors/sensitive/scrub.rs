@@ -20,11 +20,18 @@ use crate::otlp::fields::{event, link, log_record, resource, scope, span, status
 use crate::otlp::view::{self, AnyValue, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message};
 use crate::otlp::write::{put_int_attribute, put_texts_attribute};
-use crate::processors::inspect::{Inspector, Item, Others, Part};
-use crate::processors::names::Pattern;
+use crate::processors::inspect::{Inspector, Item, Part};
 use crate::processors::repeats::Repeats;
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// What an attribute means here: nothing; something once all is looked at; a mark, if it is true;
+/// that all must be looked at; that it goes by the rule of the number behind these.
+const PASSES: u16 = 0;
+const KNOWN: u16 = 1;
+const MARK: u16 = 2;
+const CLOSER: u16 = 3;
+const REMOVE: u16 = 4;
 
 /// Fields that go whole, in the order of [`Item::hide`].
 pub type Gone = SmallVec<[Part; 8]>;
@@ -35,10 +42,10 @@ pub struct Scrub {
     removed: Removed,
     /// Whether the resource and the scope above are marked.
     marked: (bool, bool),
-    /// Attributes that need no closer look.
+    /// Names that need no closer look, and attributes of events that need none; apart, since a name
+    /// may look like an attribute.
     passed: Repeats,
-    /// Names that need none; apart, since a name may look like an attribute.
-    passed_texts: Repeats,
+    passed_inside: Repeats,
     /// Where edits go that are not to be made.
     unmade: Edits,
 }
@@ -50,34 +57,27 @@ impl Scrub {
             removed: Removed::default(),
             marked: (false, false),
             passed: Repeats::default(),
-            passed_texts: Repeats::default(),
+            passed_inside: Repeats::default(),
             unmade: Edits::default(),
         }
     }
 
     /// Takes out of a span what goes by name; false, and nothing done, if that is not enough.
     fn quick(&mut self, span: &mut Item<'_>, edits: &mut Edits) -> bool {
-        if self.all() || !span.rest.is_empty() {
+        if self.looks_at_all() {
             return false;
         }
         let rules = &*self.rules;
         let (mut gone, mut by) = (Gone::new(), SmallVec::<[RuleId; 8]>::new());
         for part in &span.attributes {
-            let attribute = span.bytes(*part);
-            if self.passed.has(attribute) {
-                continue;
-            }
-            match rules.attributes.find(view::key_in(attribute)) {
-                Some(Hit::Remove(rule)) => {
+            match span.meaning(*part) {
+                PASSES | KNOWN => {}
+                MARK if !is_true(span.field(*part)) => {}
+                MARK | CLOSER => return false,
+                rule => {
                     gone.push(*part);
-                    by.push(rule);
+                    by.push(usize::from(rule - REMOVE));
                 }
-                Some(Hit::Keep | Hit::EventName) if passes_value(rules, attribute) => {
-                    self.passed.offer(attribute, false);
-                }
-                None if passes(rules, attribute) => self.passed.offer(attribute, false),
-                Some(Hit::Mark) if !is_true(span.field(*part)) => {}
-                _ => return false,
             }
         }
         let own = gone.len();
@@ -85,21 +85,23 @@ impl Scrub {
             match part.number() {
                 span::NAME | span::TRACE_STATE => {
                     let text = span.bytes(*part);
-                    if !self.passed_texts.has(text) {
+                    if !self.passed.has(text) {
                         if !passes_text(rules, text) {
                             return false;
                         }
-                        self.passed_texts.offer(text, false);
+                        self.passed.offer(text, 0);
                     }
                 }
-                span::EVENTS => match quick_event(rules, span.field(*part)) {
-                    Some(Some(rule)) => {
-                        gone.push(*part);
-                        by.push(rule);
+                span::EVENTS => {
+                    match quick_event(rules, &mut self.passed_inside, span.field(*part)) {
+                        Some(Some(rule)) => {
+                            gone.push(*part);
+                            by.push(rule);
+                        }
+                        Some(None) => {}
+                        None => return false,
                     }
-                    Some(None) => {}
-                    None => return false,
-                },
+                }
                 span::LINKS if !passes_link(rules, span.field(*part)) => return false,
                 span::STATUS if has(span.field(*part), status::MESSAGE) => return false,
                 _ => {}
@@ -117,6 +119,12 @@ impl Scrub {
         let done = Done { events: gone.len() - own, attributes: own, values: 0 };
         self.finish(span, &gone, own, done, edits);
         true
+    }
+
+    /// Whether nothing may be passed over.
+    fn looks_at_all(&self) -> bool {
+        let rules = &*self.rules;
+        rules.is_thorough() || rules.dry_run || self.marked != (false, false)
     }
 
     /// Starts to look at an item, or at what stands above items.
@@ -344,24 +352,19 @@ impl Scrub {
     }
 }
 
-impl Others for Scrub {
-    fn pass(&self, attribute: &Field<'_>) -> bool {
-        passes(&self.rules, attribute.bytes())
-    }
-}
-
 impl Inspector for Scrub {
-    fn keys(&self) -> Vec<Pattern> {
-        self.rules.attributes.patterns()
-    }
-
-    fn all(&self) -> bool {
+    fn meaning(&self, attribute: &[u8]) -> u16 {
         let rules = &*self.rules;
-        rules.is_thorough() || rules.dry_run || self.marked != (false, false)
-    }
-
-    fn others(&self) -> Option<&dyn Others> {
-        Some(self)
+        let key = view::key_in(attribute);
+        match rules.attributes.find(key) {
+            Some(Hit::Remove(rule)) => REMOVE.saturating_add(rule as u16),
+            Some(Hit::Mark) => MARK,
+            Some(Hit::Keep) if rules.keys.has(key) => KNOWN,
+            Some(Hit::EventName) if passes_value(rules, attribute) => KNOWN,
+            Some(Hit::Keep) if passes_value(rules, attribute) => PASSES,
+            None if passes(rules, attribute) => PASSES,
+            _ => CLOSER,
+        }
     }
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, edits: &mut Edits) {
@@ -402,7 +405,7 @@ impl Inspector for Scrub {
 
 /// What becomes of an event by its name and mark: it goes by a rule, stays, or (`None`) must be
 /// looked at.
-fn quick_event(rules: &Rules, field: Field<'_>) -> Option<Option<RuleId>> {
+fn quick_event(rules: &Rules, passed: &mut Repeats, field: Field<'_>) -> Option<Option<RuleId>> {
     let mut closer = false;
     for part in field.message()?.fields() {
         match part.number {
@@ -410,13 +413,20 @@ fn quick_event(rules: &Rules, field: Field<'_>) -> Option<Option<RuleId>> {
                 return Some(Some(rules::CONTENT_EVENT));
             }
             event::NAME => closer |= !passes_text(rules, part.bytes()),
-            event::ATTRIBUTES => match rules.attributes.find(view::key(&part)) {
-                Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
-                Some(Hit::Mark) => {}
-                Some(Hit::Keep) => closer |= !passes_value(rules, part.bytes()),
-                None => closer |= !passes(rules, part.bytes()),
-                Some(_) => closer = true,
-            },
+            event::ATTRIBUTES if passed.has(part.bytes()) => {}
+            event::ATTRIBUTES => {
+                let passes = match rules.attributes.find(view::key(&part)) {
+                    Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
+                    Some(Hit::Mark) => continue,
+                    Some(Hit::Keep) => passes_value(rules, part.bytes()),
+                    None => passes(rules, part.bytes()),
+                    Some(_) => false,
+                };
+                if passes {
+                    passed.offer(part.bytes(), 0);
+                }
+                closer |= !passes;
+            }
             _ => {}
         }
     }
