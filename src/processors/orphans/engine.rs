@@ -49,6 +49,8 @@ struct Waiting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
     Nothing,
+    /// Nothing, for want of memory.
+    Room,
     /// Fragments that are held, and that its own go into.
     Others,
     /// Those, and evidence.
@@ -267,7 +269,7 @@ impl Orphans {
     fn release(&mut self, block: Block, waits: Waits, now: Moment, out: &mut Out) -> Option<Block> {
         let waited = now.monotonic.saturating_sub(block.came);
         let last = waits != Waits::All || waited >= self.hold_max;
-        let alone = waits == Waits::Nothing || waited >= self.hold_max;
+        let alone = matches!(waits, Waits::Nothing | Waits::Room) || waited >= self.hold_max;
         let mut verdicts = Vec::with_capacity(block.heads.len());
         for (number, head) in block.heads.iter().enumerate() {
             verdicts.push(match (head, block.decided(number)) {
@@ -295,6 +297,9 @@ impl Orphans {
             match (verdict, head) {
                 (Verdict::Tag(mut finding), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
+                    if waits == Waits::Room {
+                        finding.give_up();
+                    }
                     if block.decided(number).is_none() {
                         self.link_back(head, &finding, &mut edits);
                     }
@@ -435,9 +440,9 @@ impl Inspector for Orphans {
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
         while let Some((block, early)) = self.hold.take(now, false) {
-            let waits = if early { Waits::Nothing } else { Waits::All };
+            let waits = if early { Waits::Room } else { Waits::All };
             if early {
-                self.meters.hurried.add(block.heads.len());
+                self.meters.hurried.add(block.heads.iter().flatten().count());
             }
             if let Some(block) = self.release(block, waits, now, out) {
                 self.hold.put(block, now.monotonic + self.settle / 4);

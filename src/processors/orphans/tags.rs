@@ -200,6 +200,13 @@ impl Finding {
             self.signatures.insert(at, signature);
         }
     }
+
+    /// Says that the search was given up for want of memory, if it found nothing.
+    pub fn give_up(&mut self) {
+        if self.status == status::UNRESOLVED {
+            self.cause = self.cause.or(Some(cause::BUDGET));
+        }
+    }
 }
 
 /// The names of the tags, with their prefix.

@@ -218,6 +218,16 @@ fn what_is_held_at_the_end_is_handed_over() {
 }
 
 #[test]
+fn a_head_that_finds_no_room_is_judged_early_and_says_so() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{limit_mib: 0}");
+    let tool = "span 2/b1 \"search\" 5ms..9ms gen_ai.operation.name=\"execute_tool\"";
+    let passed = print(&[bench.pass(parse(tool))]);
+    assert!(passed[0].contains("orphan.cause=\"budget\""), "{passed:?}");
+    assert!(passed[0].contains("orphan.status=\"unresolved\""), "{passed:?}");
+    assert_eq!((bench.held(), bench.metric("spanloom_orphans_hurried", "")), (0, 1));
+}
+
+#[test]
 fn tenants_are_never_joined() {
     let call = "gen_ai.tool.call.id=\"call_Zx81kQp0aa\"";
     for (other, joined) in [("acme", true), ("umbrella", false)] {

@@ -6,6 +6,12 @@
 //! stands where the conventions put such an id, and looks like one; never what a model or a person
 //! wrote, such as arguments.
 
+use super::rules::Rules;
+use super::scrub::passes_text;
+use crate::otlp::edit::Edits;
+use crate::otlp::view;
+use crate::otlp::write::put_texts_attribute;
+use crate::processors::inspect::{Item, Part};
 use smallvec::SmallVec;
 
 /// Attributes with messages that have ids of calls.
@@ -23,9 +29,23 @@ const PART_DEPTH: usize = 4;
 const SHORTEST: usize = 8;
 const LONGEST: usize = 64;
 
-/// Whether an attribute of this key has messages with ids of calls.
-pub fn has_calls(key: &[u8]) -> bool {
-    MESSAGES.contains(&key)
+/// Lets the ids of calls stay that stand in the attributes `gone`; attributes of this item have the
+/// field `number`.
+pub fn keep(rules: &Rules, item: &mut Item<'_>, gone: &[Part], number: u32, edits: &mut Edits) {
+    for part in gone {
+        if !MESSAGES.contains(&item.key(*part)) {
+            continue;
+        }
+        let attribute = view::Attribute::of(item.field(*part));
+        let text = attribute.and_then(|attribute| attribute.value.as_text()).unwrap_or_default();
+        item.call_ids.extend(ids(text).into_iter().filter(|id| passes_text(rules, id)));
+    }
+    if !item.call_ids.is_empty() {
+        edits.append(item.message, |out| {
+            let ids = item.call_ids.iter().map(|id| view::text(id));
+            put_texts_attribute(out, number, rules.keys.call_ids.as_bytes(), ids);
+        });
+    }
 }
 
 /// An array or object that is open.
@@ -41,7 +61,7 @@ struct Open<'m> {
 }
 
 /// The ids of the calls in `messages`, JSON of `gen_ai.output.messages` or of the Vercel AI SDK.
-pub fn ids(messages: &[u8]) -> SmallVec<[&[u8]; 4]> {
+fn ids(messages: &[u8]) -> SmallVec<[&[u8]; 4]> {
     let text = messages.get(..messages.len().min(READ_MAX)).unwrap_or_default();
     let (mut found, mut open) = (SmallVec::new(), SmallVec::<[Open<'_>; DEPTH]>::new());
     let mut at = 0;
