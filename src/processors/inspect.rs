@@ -255,10 +255,7 @@ impl<'a> Item<'a> {
 
     /// Puts all other attributes into [`Item::rest`].
     pub fn show_all(&mut self) {
-        let number = match self.signal {
-            Signal::Logs => log_record::ATTRIBUTES,
-            _ => span::ATTRIBUTES,
-        };
+        let number = self.attribute_number();
         let mut listed = self.attributes.iter().peekable();
         self.rest.clear();
         for field in self.message.fields().filter(|field| field.number == number) {
@@ -319,11 +316,26 @@ impl<'a> Item<'a> {
     /// Hides these fields from the inspectors behind, since they are taken out: attributes first,
     /// then the rest of them, then others, each in the order in which they stand here.
     pub fn hide(&mut self, gone: &[Part]) {
-        let mut gone = gone.iter().peekable();
+        let attributes = gone.partition_point(|part| part.number() == self.attribute_number());
+        let (attributes, others) = gone.split_at(attributes);
+        let mut gone = attributes.iter().peekable();
         let mut stays = |part: &Part| gone.next_if(|gone| gone.at() == part.at()).is_none();
-        self.attributes.retain(&mut stays);
-        self.rest.retain(&mut stays);
-        self.parts.retain(stays);
+        if !attributes.is_empty() {
+            self.attributes.retain(&mut stays);
+            self.rest.retain(&mut stays);
+        }
+        let mut gone = others.iter().peekable();
+        if !others.is_empty() {
+            self.parts.retain(|part| gone.next_if(|gone| gone.at() == part.at()).is_none());
+        }
+    }
+
+    /// The number of the field with attributes.
+    fn attribute_number(&self) -> u32 {
+        match self.signal {
+            Signal::Logs => log_record::ATTRIBUTES,
+            _ => span::ATTRIBUTES,
+        }
     }
 
     /// Hides the values of these attributes from the inspectors behind, since they are changed:

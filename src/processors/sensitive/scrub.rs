@@ -467,7 +467,8 @@ fn has(field: Field<'_>, number: u32) -> bool {
 
 /// Adds `n` to the attribute `key` of `item`, where an earlier processor may have left a count.
 fn count(edits: &mut Edits, item: &Item<'_>, attributes: u32, key: &str, n: usize) {
-    let found = item.attributes.iter().find(|attribute| item.key(**attribute) == key.as_bytes());
+    let is_it = |part: &&Part| item.meaning(**part) == KNOWN && item.key(**part) == key.as_bytes();
+    let found = item.attributes.iter().find(is_it);
     let found = found.map(|attribute| item.field(*attribute));
     let before = match found.and_then(view::Attribute::of) {
         Some(view::Attribute { value: AnyValue::Int(n), .. }) => n.max(0),
