@@ -84,3 +84,7 @@ faults:
 # Measure what a load ten times beyond capacity does to memory, goodput and quiet clients
 overload:
     cargo test --release --test overload -- --ignored --nocapture
+
+# Offer 100,000 spans a second for two minutes, without and with a window, and watch the memory
+bounded:
+    cargo test --release --test bounded -- --ignored --nocapture --test-threads 1

@@ -6,14 +6,14 @@
 mod support;
 
 use std::env;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use support::daemon::to_sink;
-use support::{Daemon, Seen, Sink};
+use support::{Daemon, Seen, Sink, python};
 
+const PACKAGES: &str = "openai, agents, opentelemetry.util.genai";
 const MODEL: &str = "gpt-4o-2024-08-06";
 
 /// The names that a dialect has for the model and for the counts of tokens.
@@ -55,7 +55,7 @@ fn openai_agents_with_openinference() {
 /// leaves, and so do the model and the tokens.
 #[track_caller]
 fn check(instrumentation: &str, dialect: &Dialect) {
-    let Some(python) = python() else {
+    let Some(python) = python(PACKAGES) else {
         return;
     };
     let direct = Sink::start();
@@ -111,22 +111,4 @@ fn run(python: &Path, instrumentation: &str, endpoint: &str) -> usize {
     let spans = report["spans"].as_u64().unwrap_or(0) as usize;
     assert!(spans >= 5, "the program made {spans} spans: {stderr}");
     spans
-}
-
-/// Python with the instrumentations, or None with the reason on stderr where they are missing.
-#[track_caller]
-fn python() -> Option<PathBuf> {
-    let default =
-        || concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/python/bin/python").into();
-    let python = PathBuf::from(env::var_os("SPANLOOM_INTEROP_PYTHON").unwrap_or_else(default));
-    let probe = "import openai, agents, opentelemetry.util.genai";
-    let found = Command::new(&python).args(["-P", "-c", probe]).stderr(Stdio::null()).status();
-    if found.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    let reason = format!("{} lacks them; `.ci/run sdks` installs them", python.display());
-    assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
-    // Past the capture of the test harness, so that a skipped test is seen.
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
-    None
 }

@@ -9,13 +9,15 @@ mod support;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::daemon::{Daemon, command, config};
+use support::python;
 use tempfile::TempDir;
+
+const PACKAGES: &str = "celery, mcp, requests, opentelemetry.instrumentation.celery";
 
 /// Parents by the names of the spans that lost them.
 type Torn = BTreeMap<String, String>;
@@ -55,7 +57,7 @@ fn an_http_client_without_instrumentation_loses_the_service() {
 /// that is found is torn, each with its right parent. Of the mended run nothing is found.
 #[track_caller]
 fn check(case: &str, head: &str, signature: &str, boundary: &str, word: &str) {
-    let Some(python) = python() else {
+    let Some(python) = python(PACKAGES) else {
         return;
     };
     let folder = TempDir::new().expect("a scratch folder");
@@ -143,22 +145,4 @@ fn names(recorded: &str) -> BTreeMap<String, String> {
         }
     }
     names
-}
-
-/// Python with the packages, or None with the reason on stderr where they are missing.
-#[track_caller]
-fn python() -> Option<PathBuf> {
-    let default =
-        || concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/python/bin/python").into();
-    let python = PathBuf::from(env::var_os("SPANLOOM_INTEROP_PYTHON").unwrap_or_else(default));
-    let probe = "import celery, mcp, requests, opentelemetry.instrumentation.celery";
-    let found = Command::new(&python).args(["-P", "-c", probe]).stderr(Stdio::null()).status();
-    if found.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    let reason = format!("{} lacks them; `.ci/run sdks` installs them", python.display());
-    assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
-    // Past the capture of the test harness, so that a skipped test is seen.
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
-    None
 }

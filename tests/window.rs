@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -17,7 +16,7 @@ use spanloom::batch::{Batch, Signal};
 use spanloom::moment::Moment;
 use support::client::{self, TRACES};
 use support::spans::{text, with};
-use support::{Daemon, Seen, Sink, daemon, eventually, request, span};
+use support::{Daemon, Seen, Sink, daemon, eventually, python, request, span};
 
 /// A configuration with `trace_window`, a YAML map, before `baggage`.
 fn config(exporters: &str, names: &[&str], window: &str) -> String {
@@ -299,15 +298,10 @@ fn a_window_that_is_offered_ten_times_what_it_holds_stays_within_and_loses_nothi
 /// of it. Skipped where the SDK is missing, as in `tests/interop.rs`.
 #[test]
 fn three_python_services_of_which_one_knows_the_user() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let default = || root.join("target/interop/python/bin/python").into_os_string();
-    let python = env::var_os("SPANLOOM_INTEROP_PYTHON").unwrap_or_else(default);
-    if !Path::new(&python).exists() {
-        let reason = format!("{} is missing; `.ci/run sdks` installs it", python.display());
-        assert!(env::var("CI").as_deref() != Ok("true"), "{reason}");
-        let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    let Some(python) = python("opentelemetry.sdk, opentelemetry.exporter.otlp.proto.grpc") else {
         return;
-    }
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sink = Sink::start();
     let daemon = Daemon::start(&to_sink(&sink, "{idle: 2s}"));
     let output = Command::new(&python)

@@ -136,12 +136,30 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Where a row stands in the tree.
-struct Place {
-    row: usize,
+/// Where a row stands in a tree.
+pub struct Place {
+    pub row: usize,
     /// What stands before its own branch.
-    indent: String,
-    last: bool,
+    pub indent: String,
+    pub last: bool,
+}
+
+impl Place {
+    /// What stands before what is below it.
+    pub fn inner(&self) -> String {
+        format!("{}{}", self.indent, if self.last { "   " } else { "│  " })
+    }
+
+    /// What leads to it.
+    pub fn branch(&self) -> &'static str {
+        if self.last { "└─ " } else { "├─ " }
+    }
+
+    /// The places of its children, indented up to so many levels.
+    pub fn below(&self, children: &[usize], levels: usize) -> Vec<Place> {
+        let deep = self.indent.chars().count() / 3 >= levels;
+        below(children, if deep { self.indent.clone() } else { self.inner() }.as_str())
+    }
 }
 
 struct Tree<'a, 'o> {
@@ -169,11 +187,9 @@ impl Tree<'_, '_> {
                 _ => continue,
             }
             let own = children.get(place.row).map(Vec::as_slice).unwrap_or_default();
-            let inner = format!("{}{}", place.indent, if place.last { "   " } else { "│  " });
-            let beside = format!("{inner}{}", if own.is_empty() { "   " } else { "│  " });
+            let beside = format!("{}{}", place.inner(), if own.is_empty() { "   " } else { "│  " });
             self.row(&place, &beside);
-            let deep = place.indent.chars().count() / 3 >= INDENTED;
-            places.extend(below(own, if deep { &place.indent } else { &inner }));
+            places.extend(place.below(own, INDENTED));
         }
     }
 
@@ -218,7 +234,7 @@ impl Tree<'_, '_> {
         let kinds = ["", "internal ", "server ", "client ", "producer ", "consumer "];
         let kind = kinds.get(row.span.kind() as usize).copied().unwrap_or_default();
         let lasted = duration(row.end.saturating_sub(row.start));
-        let branch = if place.last { "└─ " } else { "├─ " };
+        let branch = place.branch();
         let mut line = vec![
             (DIM, format!("{}{branch}", place.indent)),
             (BOLD, shown_text(row.span.name())),
@@ -329,7 +345,7 @@ impl Tree<'_, '_> {
 }
 
 /// The places of siblings, the first on top of the stack.
-fn below(rows: &[usize], indent: &str) -> Vec<Place> {
+pub fn below(rows: &[usize], indent: &str) -> Vec<Place> {
     let place = |(k, row): (usize, &usize)| Place {
         row: *row,
         indent: indent.to_owned(),

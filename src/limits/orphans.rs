@@ -74,6 +74,14 @@ pub const ORPHAN_CALLER_TIME: Duration = Duration::from_secs(86_400);
 pub const ORPHAN_ALIASES: usize = 100_000;
 pub const ORPHAN_ALIAS_TIME: Duration = Duration::from_secs(86_400);
 
+/// Parents that are known by name and get a link when they come: 150 bytes each. Metric
+/// `spanloom_orphans_links_back`.
+pub const ORPHAN_COMING_LINKS: usize = 20_000;
+
+/// Links that a parent gets to the heads below it: as many as SDKs let a span have. Metric
+/// `spanloom_orphans_missed_links`.
+pub const ORPHAN_LINKS: usize = 128;
+
 /// Time without spans after which a trace takes no fragments: backends have stored it for good.
 pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);
 

@@ -339,6 +339,12 @@ impl<'a> AnyValue<'a> {
             _ => None,
         }
     }
+
+    /// The members, if it is an array.
+    pub fn members(self) -> impl Iterator<Item = AnyValue<'a>> {
+        let array = if let AnyValue::Array(array) = self { Some(array) } else { None };
+        array.into_iter().flat_map(values)
+    }
 }
 
 /// The members of an array value.

@@ -70,7 +70,11 @@ pub trait Inspector: Send {
     /// Takes over the items that it holds, with the edits of the whole row in them.
     fn hold(&mut self, _items: Batch, _now: Moment) {}
 
-    /// As of [`Stateful`], of what is held.
+    /// As of [`super::Stateful`], of what is held.
+    fn held(&self) -> usize {
+        0
+    }
+
     fn wake_at(&self) -> Option<Moment> {
         None
     }
@@ -104,6 +108,8 @@ pub struct Item<'a> {
     pub parts: Vec<Part>,
     /// The numbers among those, by number of their field; 0 for what is not there.
     numbers: [u64; NUMBERS],
+    /// Ids of calls in what was taken out: they stay, and nobody sees what stood around them.
+    pub call_ids: Vec<&'a [u8]>,
     removed: bool,
     meanings: Meanings,
     /// The place in the row of the inspector that it is shown to.
@@ -172,6 +178,7 @@ impl<'a> Item<'a> {
             rest: Vec::new(),
             parts: Vec::new(),
             numbers: [0; NUMBERS],
+            call_ids: Vec::new(),
             removed: false,
             meanings,
             place: 0,
@@ -195,6 +202,7 @@ impl<'a> Item<'a> {
         self.attributes.clear();
         self.rest.clear();
         self.parts.clear();
+        self.call_ids.clear();
         let tag = (shape.attributes << 3 | WireType::Len.code()) as u8;
         let mut fields = self.message.fields();
         loop {

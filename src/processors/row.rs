@@ -65,6 +65,10 @@ impl Stateful for Row {
         self.wake(now, out);
     }
 
+    fn held(&self) -> usize {
+        self.inspection.inspectors.last().map_or(0, |last| last.held())
+    }
+
     fn wake_at(&self) -> Option<Moment> {
         self.inspection.inspectors.last()?.wake_at()
     }

@@ -75,6 +75,14 @@ impl Bench {
         out.take().iter().map(|batch| batch.bytes().clone()).collect()
     }
 
+    /// Items that are held.
+    pub fn held(&self) -> usize {
+        match &self.processor {
+            Built::Stateful(processor) => processor.held(),
+            _ => 0,
+        }
+    }
+
     /// What is still held.
     pub fn finish(&mut self) -> Vec<Bytes> {
         let mut out = Out::default();
@@ -87,6 +95,14 @@ impl Bench {
     /// What becomes of a request; nothing if nothing is left of it.
     #[track_caller]
     pub fn pass(&mut self, bytes: Bytes) -> Bytes {
+        let passed = self.pass_all(bytes);
+        assert!(passed.len() <= 1, "no processor here splits a batch");
+        passed.into_iter().next().unwrap_or_default()
+    }
+
+    /// The same where more may leave: what was held.
+    #[track_caller]
+    pub fn pass_all(&mut self, bytes: Bytes) -> Vec<Bytes> {
         let batch = Batch::parse(self.signal, bytes, self.now).expect("the request is well-formed");
         let mut out = Out::default();
         match &mut self.processor {
@@ -94,16 +110,14 @@ impl Bench {
             Built::Stateful(processor) => processor.process(batch, self.now, &mut out),
             Built::Inspector(_) => unreachable!("it was put in a row"),
         }
-        let passed = out.take();
-        assert!(passed.len() <= 1, "no processor here splits a batch");
-        let Some(batch) = passed.into_iter().next() else {
-            return Bytes::new();
+        let check = |batch: Batch| {
+            let bytes = batch.bytes().clone();
+            let reparsed = Batch::parse(self.signal, bytes.clone(), self.now);
+            let reparsed = reparsed.expect("what passes is well-formed");
+            assert_eq!(reparsed.items(), batch.items(), "the count of items is kept");
+            bytes
         };
-        let bytes = batch.bytes().clone();
-        let reparsed = Batch::parse(self.signal, bytes.clone(), self.now);
-        let reparsed = reparsed.expect("what passes is well-formed");
-        assert_eq!(reparsed.items(), batch.items(), "the count of items is kept");
-        bytes
+        out.take().into_iter().map(check).collect()
     }
 
     /// Asserts what becomes of `before`.

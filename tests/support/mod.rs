@@ -10,6 +10,7 @@ pub mod client;
 pub mod conservation;
 pub mod daemon;
 pub mod proxy;
+pub mod python;
 pub mod sink;
 pub mod spans;
 pub mod storage;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use agents::Agents;
 pub use daemon::Daemon;
 pub use proxy::{Fault, Proxy};
+pub use python::python;
 pub use sink::{Answer, Received, Sink};
 pub use spans::{Seen, event, request, span};
 

@@ -55,8 +55,7 @@ impl Mode {
         }
     }
 
-    /// What stands in the pipeline. `orphans` comes early: the ids by which it joins a tool to the
-    /// model's call are in what `sensitive` takes out, and baggage is inherited by what is joined.
+    /// What stands in the pipeline. `orphans` comes early: baggage is inherited by what is joined.
     pub fn processors(self) -> &'static str {
         match self {
             Mode::Tag => "[orphans, sensitive, baggage]",

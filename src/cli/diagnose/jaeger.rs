@@ -17,6 +17,11 @@ const MICRO: u64 = 1000;
 pub fn to_otlp(document: &Value) -> Result<Value, String> {
     let traces = match document.get("data") {
         Some(Value::Array(traces)) => traces.as_slice(),
+        Some(Value::Null) => {
+            let said = document.pointer("/errors/0/msg").and_then(Value::as_str);
+            let said = said.unwrap_or("it does not say why");
+            return Err(format!("Jaeger has no traces there: {said}"));
+        }
         Some(_) => return Err("`data` is no list of traces".to_owned()),
         None => std::slice::from_ref(document),
     };

@@ -9,12 +9,20 @@ use crate::batch::{Batch, Signal};
 use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::json::from_json;
-use crate::transport::compress::{Encoding, inflate};
+use crate::transport::compress::{Encoding, Inflate, inflate};
 use crate::transport::content::open;
 use crate::transport::record::{Form, PREFIX, ZSTD, frame_length};
 use bytes::{Buf, Bytes};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::io::Read;
+
+/// What is said of JSON that is of no trace.
+const NEITHER: &str =
+    "neither a request in OTLP/JSON (`resourceSpans`) nor an answer of Jaeger (`data`)";
+
+/// What is said of everything else.
+const UNKNOWN: &str = ": neither OTLP (JSON or protobuf) nor an answer of Jaeger; a spanloom or a \
+                       Collector with the exporter `file` writes such files";
 
 /// What gzip begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -48,7 +56,7 @@ fn batches(content: Bytes) -> Result<Vec<Batch>, String> {
         Some(b'{' | b'[') => values(&content)?,
         _ => frames(content)?,
     };
-    batches.retain(|batch| batch.signal() == Signal::Traces);
+    batches.retain(|batch| batch.signal() == Signal::Traces && batch.items() > 0);
     match batches.is_empty() {
         true => Err(" holds no spans".to_owned()),
         false => Ok(batches),
@@ -62,7 +70,12 @@ fn unpacked(content: Bytes) -> Result<Bytes, String> {
         _ if content.starts_with(&ZSTD) => Encoding::Zstd,
         _ => return Ok(content),
     };
-    inflate(encoding, &content, limits::DIAGNOSE_BYTES).map_err(|error| format!(": {error}"))
+    inflate(encoding, &content, limits::DIAGNOSE_BYTES).map_err(|error| match error {
+        Inflate::Broken { encoding } => format!(" begins as {encoding}, and is cut off or damaged"),
+        Inflate::TooLarge { limit } => {
+            format!(" is larger than {} MiB without its compression", limit >> 20)
+        }
+    })
 }
 
 /// The values of JSON that stand one behind the other.
@@ -82,6 +95,10 @@ fn values(content: &Bytes) -> Result<Vec<Batch>, String> {
                 eprintln!("spanloom: the last record ends in the middle and is left out");
                 break;
             }
+            Err(error) if error.is_eof() => {
+                return Err(at("the file ends in the middle of it: copy it whole".to_owned()));
+            }
+            Err(error) if error.is_data() => return Err(at(NEITHER.to_owned())),
             Err(error) => return Err(at(format!("not valid JSON: {error}"))),
         }
         from = stream.byte_offset();
@@ -125,9 +142,7 @@ fn value_batches(value: &Bytes, keys: &Keys) -> Result<Vec<Batch>, String> {
         return open(value, &Signal::ALL, Moment::default());
     }
     if !has("data") && !has("spans") {
-        return Err("neither a request in OTLP/JSON (`resourceSpans`) nor an answer of Jaeger \
-                    (`data`)"
-            .to_owned());
+        return Err(NEITHER.to_owned());
     }
     let document = serde_json::from_slice(value).map_err(|error| error.to_string())?;
     let otlp = jaeger::to_otlp(&document)?.to_string();
@@ -139,7 +154,7 @@ fn value_batches(value: &Bytes, keys: &Keys) -> Result<Vec<Batch>, String> {
 fn frames(mut content: Bytes) -> Result<Vec<Batch>, String> {
     let first = content.first().copied().unwrap_or_default();
     if Form::of(first) != Form::Frames {
-        return Err(": neither OTLP (JSON or protobuf) nor an answer of Jaeger".to_owned());
+        return Err(UNKNOWN.to_owned());
     }
     let mut batches = vec![];
     for number in 1.. {
@@ -233,8 +248,14 @@ mod tests {
         check(b"", Err(" is empty"));
         check(b" \n", Err(" is empty"));
         check(b"hello", Err(": neither OTLP (JSON or protobuf) nor an answer of Jaeger"));
-        check(b"[1]", Err(":1: not valid JSON"));
-        check(b"{", Err(":1: not valid JSON"));
+        check(b"[1]", Err(":1: neither a request"));
+        check(b"{", Err(":1: the file ends in the middle"));
+        check(b"{]", Err(":1: not valid JSON"));
+        check(b"{\"data\": []}", Err(" holds no spans"));
+        check(
+            br#"{"data": null, "errors": [{"code": 404, "msg": "trace not found"}]}"#,
+            Err(":1: Jaeger has no traces there: trace not found"),
+        );
         check(&lines("{}"), Err(":3: neither a request"));
         check(&lines("{\"resourceSpans\": 7}"), Err(":3: not valid OTLP/JSON"));
         check(&lines("{\"data\": 7}"), Err(":3: `data` is no list"));
@@ -242,7 +263,7 @@ mod tests {
         let frames = [Form::Frames.record(request(ONE).to_vec()), vec![0, 0, 0, 1, 7]].concat();
         check(&frames, Err(", message 2: "));
         check(&[7, 0, 0, 0, 0], Err(", message 1: longer than any may be"));
-        check(&[&GZIP[..], b"x"].concat(), Err("gzip"));
+        check(&[&GZIP[..], b"x"].concat(), Err(" begins as gzip, and is cut off or damaged"));
     }
 
     proptest! {

@@ -16,7 +16,10 @@ const MEANINGS: [(&str, &str); 6] = [
         "trace_discontinuity",
         "The run goes on in another trace: what called this is known, and its trace is another.",
     ),
-    ("tool_call_root", "A tool call that nobody makes: its span has no parent among those seen."),
+    (
+        "tool_call_root",
+        "A tool's span that is a root, or whose parent never came: who called it is lost.",
+    ),
     ("unexplained_gap", "Nothing covers the time in front of this: what happened there is unseen."),
     ("missing_parent", "The span names a parent, and no span with that id has come."),
     (

@@ -9,7 +9,7 @@
 
 use super::finding::{Id, Row};
 use crate::exporters::mask::shown_text;
-use crate::exporters::tree::duration;
+use crate::exporters::tree::{Place, below, duration};
 use std::collections::HashMap;
 
 /// Columns of a line.
@@ -38,13 +38,6 @@ pub struct Tree<'a> {
     pub indent: usize,
 }
 
-/// Where a row stands.
-struct Place {
-    row: usize,
-    indent: String,
-    last: bool,
-}
-
 impl Tree<'_> {
     /// The lines, each with its end.
     pub fn render(&self) -> String {
@@ -63,9 +56,7 @@ impl Tree<'_> {
             out += &self.line(&place);
             let own = children.get(place.row).map(Vec::as_slice).unwrap_or_default();
             let own: Vec<usize> = own.iter().copied().filter(is_kept).collect();
-            let deep = place.indent.chars().count() / 3 >= INDENTED;
-            let inner = format!("{}{}", place.indent, if place.last { "   " } else { "│  " });
-            places.extend(below(&own, if deep { &place.indent } else { &inner }));
+            places.extend(place.below(&own, INDENTED));
         }
         let more = kept.iter().filter(|kept| !**kept).count();
         if more > 0 {
@@ -77,8 +68,7 @@ impl Tree<'_> {
 
     fn line(&self, place: &Place) -> String {
         let Some(row) = self.rows.get(place.row) else { return String::new() };
-        let branch = if place.last { "└─ " } else { "├─ " };
-        let front = format!("{}{}{branch}", " ".repeat(self.indent), place.indent);
+        let front = format!("{}{}{}", " ".repeat(self.indent), place.indent, place.branch());
         let mark = self.marks.get(&row.id).map(|mark| format!("  ◀ {mark}")).unwrap_or_default();
         let lasted = format!("  {}", duration(row.nanos()));
         let width = |text: &str| text.chars().count();
@@ -170,16 +160,6 @@ pub fn cut(text: &str, room: usize) -> String {
         true => text.chars().take(room.saturating_sub(1)).chain(['…']).collect(),
         false => text.to_owned(),
     }
-}
-
-/// The places of siblings, the first on top of the stack.
-fn below(rows: &[usize], indent: &str) -> Vec<Place> {
-    let place = |(k, row): (usize, &usize)| Place {
-        row: *row,
-        indent: indent.to_owned(),
-        last: k + 1 == rows.len(),
-    };
-    rows.iter().enumerate().map(place).rev().collect()
 }
 
 #[cfg(test)]

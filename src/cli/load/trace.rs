@@ -90,6 +90,9 @@ impl Shape {
         put_fixed64_field(out, span::START_TIME, start);
         put_fixed64_field(out, span::END_TIME, start + 900_000);
         self.attributes(out, operation);
+        if trace.torn {
+            self.call(out, random, trace, operation);
+        }
         if root {
             let user = random.u32(..1000);
             let baggage = format!("user.id=user-{user},session.id=s-{user},tenant=acme");
@@ -127,6 +130,35 @@ impl Shape {
         int(out, span::ATTRIBUTES, "server.port", 443);
     }
 
+    /// The id that a model gave to the call of a tool, on both spans, as the dialect has it: by it
+    /// the tool can be joined to its run again.
+    fn call(
+        &self,
+        out: &mut Vec<u8>,
+        random: &mut fastrand::Rng,
+        trace: &mut Trace,
+        operation: &str,
+    ) {
+        if operation == "execute_tool" {
+            text(out, span::ATTRIBUTES, "gen_ai.tool.call.id", &trace.call);
+        }
+        if operation != "chat" {
+            return;
+        }
+        trace.call = format!("call_{:016x}", random.u64(..));
+        let id = &trace.call;
+        let messages =
+            format!(r#"[{{"role":"assistant","parts":[{{"type":"tool_call","id":"{id}"}}]}}]"#);
+        let (key, value) = match self.dialect {
+            Dialect::Genai => ("gen_ai.output.messages", &messages),
+            Dialect::Openinference => {
+                ("llm.output_messages.0.message.tool_calls.0.tool_call.id", id)
+            }
+            Dialect::Openllmetry => ("gen_ai.completion.0.tool_calls.0.id", id),
+        };
+        text(out, span::ATTRIBUTES, key, value);
+    }
+
     fn prompt(&self, out: &mut Vec<u8>, time: u64) {
         let words = "What is the weather in Paris, for alice@example.com? ";
         let prompt: String = words.chars().cycle().take(self.prompt_bytes).collect();
@@ -143,11 +175,13 @@ struct Trace {
     id: [u8; 16],
     parent: [u8; 8],
     torn: bool,
+    /// The id of the latest call of a tool.
+    call: String,
 }
 
 impl Trace {
     fn new(random: &mut fastrand::Rng, torn: bool) -> Trace {
-        Trace { id: random.u128(1..).to_be_bytes(), parent: [0; 8], torn }
+        Trace { id: random.u128(1..).to_be_bytes(), parent: [0; 8], torn, call: String::new() }
     }
 }
 

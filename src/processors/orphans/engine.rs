@@ -2,6 +2,7 @@
 //! not sure of.
 
 use super::Mode;
+use super::backs::Backs;
 use super::facts::{Facts, INTERNAL, Reader, SERVER};
 use super::hold::{Block, Hold};
 use super::index::{self, Index, Root};
@@ -11,6 +12,7 @@ use super::meters::{self, Meters};
 use super::noted;
 use super::rewrite::{self, Rewrites};
 use super::seen::Seen;
+use super::services::Services;
 use super::tags::{self, Finding, Signature, Tags, status};
 use super::words;
 use crate::batch::Batch;
@@ -19,7 +21,7 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
 use crate::otlp::fields::span;
-use crate::otlp::view::{self, AnyValue, Request, ResourceGroup};
+use crate::otlp::view::{Request, ResourceGroup};
 use crate::otlp::wire::Message;
 use crate::processors::fragments::{Fragments, Place};
 use crate::processors::inspect::{Inspector, Item};
@@ -27,10 +29,11 @@ use crate::processors::memory::{span_key, trace_key};
 use crate::processors::{Out, Setup};
 use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod answers;
 
 /// Spans that wait for the rest of their batch.
 const WAITING_MAX: usize = 4096;
@@ -57,6 +60,7 @@ pub struct Orphans {
     mode: Mode,
     tags: Tags,
     link_names: links::Names,
+    backs: Backs,
     rewrites: Rewrites,
     fragments: Arc<Fragments>,
     /// Where spans of the current trace go.
@@ -64,7 +68,7 @@ pub struct Orphans {
     /// Trace and start of the spans of this batch, if fragments are held.
     passed: Vec<(u128, usize)>,
     reader: Reader,
-    services: HashMap<u64, String, RandomState>,
+    services: Services,
     index: Index,
     seen: Seen,
     settle: Duration,
@@ -72,6 +76,8 @@ pub struct Orphans {
     hold_max: Duration,
     tool_below_agent: bool,
     waiting: Vec<Waiting>,
+    /// Keys that heads wait for, and that spans of this batch offer.
+    awaited: Vec<u64>,
     /// Starts of the spans of this batch that are to be held, and what was read of them.
     holding: Vec<(usize, Option<Facts>)>,
     hold: Hold,
@@ -85,21 +91,23 @@ pub struct Orphans {
 
 impl Orphans {
     pub fn new(section: &Section, setup: &Setup<'_>) -> Orphans {
-        let tags = Tags::new(section.text("prefix"));
+        let (mode, tags) = (Mode::of(section), Tags::new(section.text("prefix")));
         let hasher = RandomState::default();
-        let tells = words::tells(tags.name(tags::SIGNATURE), section.text("tenant"));
+        let call_ids = format!("{}.sensitive.call_ids", section.text("prefix"));
+        let tells = words::tells(tags.name(tags::SIGNATURE), section.text("tenant"), &call_ids);
         let boundaries = setup.portion(section.count("limit_boundaries"));
         let limit = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
         Orphans {
-            mode: Mode::of(section),
+            mode,
             tags,
             link_names: links::Names::new(section.text("prefix")),
+            backs: Backs::new(section.text("prefix"), hasher.clone(), setup),
             rewrites: Rewrites::new(hasher.clone(), setup),
             fragments: Fragments::of(setup),
             alias: None,
             passed: vec![],
             reader: Reader { tells, hasher: hasher.clone(), service: 0, tenant: 0 },
-            services: HashMap::default(),
+            services: Services::default(),
             index: Index::new(boundaries, meters::memory(section, setup), hasher),
             seen: Seen::new(setup.portion(section.count("limit_spans"))),
             settle: section.duration("settle"),
@@ -107,8 +115,9 @@ impl Orphans {
             hold_max: section.duration("hold_max"),
             tool_below_agent: section.text("tool_parent") != "model",
             waiting: vec![],
+            awaited: vec![],
             holding: vec![],
-            hold: Hold::new(setup.portion(limit), setup.account.charge(0)),
+            hold: Hold::new(setup.portion(limit), setup.account.charge(0), mode == Mode::Link),
             tagged: vec![],
             edits: Edits::default(),
             meters: Meters::new(setup),
@@ -167,6 +176,7 @@ impl Orphans {
             match verdict {
                 Verdict::Pass => {}
                 Verdict::Tag(finding) if !self.holds_all(&facts) => {
+                    self.link_back(&facts, &finding, edits);
                     self.tag(start, (&facts, *finding), false, now, edits);
                 }
                 Verdict::Wait | Verdict::Tag(_) => self.holding.push((start, Some(facts))),
@@ -179,22 +189,6 @@ impl Orphans {
     /// Whether the head's whole fragment is held, since it may be rewritten.
     fn holds_all(&self, head: &Facts) -> bool {
         self.mode == Mode::Rewrite && head.parent.is_none() && !self.head_hold.is_zero()
-    }
-
-    /// Holds the fragments of the heads that are held.
-    fn hold_fragments(&mut self) {
-        let heads = self.holding.iter().filter_map(|(_, facts)| facts.as_ref());
-        let roots = heads.filter(|facts| facts.parent.is_none());
-        let torn: HashSet<u128, RandomState> = roots.map(|facts| facts.trace).collect();
-        if !torn.is_empty() {
-            let held: HashSet<usize, RandomState> =
-                self.holding.iter().map(|(start, _)| *start).collect();
-            let below = self.passed.iter().filter(|(trace, _)| torn.contains(trace));
-            let below = below.filter(|(_, start)| !held.contains(start));
-            self.holding.extend(below.map(|(_, start)| (*start, None)));
-            self.holding.sort_by_key(|(start, _)| *start);
-        }
-        self.passed.clear();
     }
 
     /// Learns from a span whose parent is known.
@@ -249,8 +243,7 @@ impl Orphans {
             self.index.answer(parent.trace, parent.span);
         }
         if let Some(parent) = &mut finding.parent {
-            let service = self.services.get(&parent.service_hash);
-            parent.service = service.cloned().unwrap_or_default();
+            parent.service = self.services.name(parent.service_hash);
         }
         if self.mode == Mode::Rewrite {
             self.rewrites.follow(&mut finding, now);
@@ -276,10 +269,11 @@ impl Orphans {
         let last = waits != Waits::All || waited >= self.hold_max;
         let alone = waits == Waits::Nothing || waited >= self.hold_max;
         let mut verdicts = Vec::with_capacity(block.heads.len());
-        for head in &block.heads {
-            verdicts.push(match head {
-                None => Verdict::Pass,
-                Some(head) => match self.judge(now).due(head, last) {
+        for (number, head) in block.heads.iter().enumerate() {
+            verdicts.push(match (head, block.decided(number)) {
+                (None, _) => Verdict::Pass,
+                (_, Some(finding)) => Verdict::Tag(Box::new(finding.clone())),
+                (Some(head), None) => match self.judge(now).due(head, last) {
                     Verdict::Wait => return Some(block),
                     verdict => verdict,
                 },
@@ -296,11 +290,14 @@ impl Orphans {
         }
         let mut edits = std::mem::take(&mut self.edits);
         let heads = verdicts.into_iter().zip(&block.heads);
-        for ((verdict, head), item) in heads.zip(block.spans()) {
+        for (((verdict, head), item), number) in heads.zip(block.spans()).zip(0..) {
             let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
             match (verdict, head) {
                 (Verdict::Tag(mut finding), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
+                    if block.decided(number).is_none() {
+                        self.link_back(head, &finding, &mut edits);
+                    }
                     self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
                 (_, Some(Facts { trace, parent: Some(parent), .. }))
@@ -351,15 +348,7 @@ impl Inspector for Orphans {
                 continue;
             }
             self.reader.service = hash;
-            let known = self.services.len() >= limits::ORPHAN_SERVICES;
-            if let AnyValue::Text(name) = attribute.value
-                && !known
-                && !self.services.contains_key(&hash)
-            {
-                let name = view::text(name);
-                let end = name.floor_char_boundary(limits::FINDING_TEXT_BYTES);
-                self.services.insert(hash, name.get(..end).unwrap_or_default().to_owned());
-            }
+            self.services.learn(hash, attribute.value);
         }
     }
 
@@ -394,6 +383,11 @@ impl Inspector for Orphans {
         }
         if facts.is_boundary() || parent.is_none() {
             self.index.add(&facts, now);
+            if self.mode == Mode::Link {
+                self.backs.comes((trace, span), item.message.start, edits);
+                let offers = facts.offers.iter().map(|key| key.hash);
+                self.awaited.extend(offers.filter(|key| self.hold.awaits(*key)));
+            }
         }
         if open && !(parent.is_none() && legitimate(&facts)) {
             self.waiting.push(Waiting { start: item.message.start, facts });
@@ -407,8 +401,10 @@ impl Inspector for Orphans {
 
     fn end(&mut self, now: Moment, edits: &mut Edits) {
         self.settle_batch(now, edits);
-        if self.mode == Mode::Rewrite {
-            self.hold_fragments();
+        match self.mode {
+            Mode::Tag => {}
+            Mode::Link => self.answer(now, edits),
+            Mode::Rewrite => rewrite::hold_whole(&mut self.holding, &mut self.passed),
         }
     }
 
@@ -422,11 +418,15 @@ impl Inspector for Orphans {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        let block = Block { batch, heads, came: now.monotonic };
+        let block = Block { batch, heads, came: now.monotonic, decided: vec![] };
         if self.mode == Mode::Rewrite {
             self.rewrites.open(&block);
         }
         self.hold.put(block, now.monotonic + self.head_hold);
+    }
+
+    fn held(&self) -> usize {
+        self.hold.items()
     }
 
     fn wake_at(&self) -> Option<Moment> {

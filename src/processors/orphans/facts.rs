@@ -141,7 +141,7 @@ impl Reader {
     /// Whether a span may be one of those that calls cross, or is told of by some attribute.
     #[inline]
     pub fn tells(&self, item: &Item<'_>) -> bool {
-        item.attributes.iter().any(|part| item.meaning(*part) != 0)
+        !item.call_ids.is_empty() || item.attributes.iter().any(|part| item.meaning(*part) != 0)
     }
 
     /// Reads `item`.
@@ -188,6 +188,9 @@ impl Reader {
             };
             self.attribute(value, tell, facts, &mut parts);
         }
+        for id in &item.call_ids {
+            self.attribute(AnyValue::Text(id), Tell::ModelCall, facts, &mut parts);
+        }
         // 0 is no time. What has no start is known at its end alone.
         if facts.start == 0 {
             facts.start = facts.end;
@@ -210,6 +213,10 @@ impl Reader {
                 let hash = hash(value);
                 add(&mut facts.offers, Sort::ToolCall, hash);
                 add(&mut facts.names, Sort::ToolCall, hash);
+            }
+            Tell::ModelCalls => {
+                let ids = value.members();
+                ids.for_each(|id| self.attribute(id, Tell::ModelCall, facts, parts));
             }
             Tell::ModelCall if is_unique(value) => {
                 parts.has_model = true;

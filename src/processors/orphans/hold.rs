@@ -2,6 +2,8 @@
 //! them. A block leaves when its time has come, or early when there is too much.
 
 use super::facts::Facts;
+use super::index::CANDIDATES;
+use super::tags::Finding;
 use crate::account::Charge;
 use crate::batch::Batch;
 use crate::limits;
@@ -10,6 +12,7 @@ use crate::otlp::view::{ScopeGroup, Span};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,9 +22,16 @@ pub struct Block {
     /// Of each span that is held in it, in order; `None` of those that are no heads.
     pub heads: Vec<Option<Facts>>,
     pub came: Duration,
+    /// What was found of some of them already, by their places in `heads`.
+    pub decided: Vec<(usize, Finding)>,
 }
 
 impl Block {
+    /// What was found of the head at this place while it waited.
+    pub fn decided(&self, place: usize) -> Option<&Finding> {
+        self.decided.iter().find(|(known, _)| *known == place).map(|(_, finding)| finding)
+    }
+
     pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
         let groups = self.batch.request().resource_groups();
         groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
@@ -33,13 +43,19 @@ impl Block {
     }
 }
 
+/// A head that is held: its block, and its place there.
+pub type Waiting = ((Duration, u64), usize);
+
 /// Blocks by the time at which they are due.
 pub struct Hold {
     blocks: BTreeMap<(Duration, u64), Block>,
     /// How many roots of each trace are held.
     roots: HashMap<u128, u32, RandomState>,
+    /// Some of the heads that name a key, by it, if anybody asks for them.
+    naming: Option<HashMap<u64, SmallVec<[Waiting; 1]>, RandomState>>,
     number: u64,
     bytes: usize,
+    items: usize,
     limit: usize,
     /// Of what was read of the heads; their batches carry charges of their own.
     charge: Charge,
@@ -47,14 +63,20 @@ pub struct Hold {
 }
 
 impl Hold {
-    pub fn new(limit: usize, charge: Charge) -> Hold {
+    pub fn new(limit: usize, charge: Charge, by_key: bool) -> Hold {
         let (blocks, roots) = (BTreeMap::new(), HashMap::default());
-        Hold { blocks, roots, number: 0, bytes: 0, limit, charge, facts: 0 }
+        let naming = by_key.then(HashMap::default);
+        Hold { blocks, roots, naming, number: 0, bytes: 0, items: 0, limit, charge, facts: 0 }
     }
 
     /// Bytes that are held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Spans that are held.
+    pub fn items(&self) -> usize {
+        self.items
     }
 
     /// Blocks that are held.
@@ -72,10 +94,41 @@ impl Hold {
         let ticks = u64::try_from(due.as_nanos().div_ceil(tick)).unwrap_or(u64::MAX);
         let due = Duration::from_nanos(ticks.saturating_mul(tick as u64));
         self.bytes += weight(&block);
+        self.items += block.batch.items();
         self.count(self.facts + facts(&block));
         self.number += 1;
         block.roots().for_each(|trace| *self.roots.entry(trace).or_default() += 1);
+        for (key, waiting) in names(&block, (due, self.number)) {
+            let naming = self.naming.as_mut().map(|naming| naming.entry(key).or_default());
+            // With more there is no telling whom a caller called.
+            if let Some(few) = naming.filter(|few| few.len() < CANDIDATES) {
+                few.push(waiting);
+            }
+        }
         self.blocks.insert((due, self.number), block);
+    }
+
+    /// Whether a head waits for who offers `key`.
+    pub fn awaits(&self, key: u64) -> bool {
+        self.naming.as_ref().is_some_and(|naming| naming.contains_key(&key))
+    }
+
+    /// The heads that do.
+    pub fn naming(&self, key: u64) -> SmallVec<[Waiting; 1]> {
+        let naming = self.naming.as_ref().and_then(|naming| naming.get(&key));
+        naming.cloned().unwrap_or_default()
+    }
+
+    pub fn head(&self, (block, place): Waiting) -> Option<&Facts> {
+        self.blocks.get(&block)?.heads.get(place)?.as_ref()
+    }
+
+    /// Says what was found of a head while it waits.
+    pub fn decide(&mut self, (block, place): Waiting, finding: Finding) {
+        let Some(block) = self.blocks.get_mut(&block) else { return };
+        if block.decided(place).is_none() {
+            block.decided.push((place, finding));
+        }
     }
 
     /// When the next block is due.
@@ -91,9 +144,20 @@ impl Hold {
         if early && !all && self.bytes <= self.limit {
             return None;
         }
-        let (_, block) = self.blocks.pop_first()?;
+        let (at, block) = self.blocks.pop_first()?;
         self.bytes = self.bytes.saturating_sub(weight(&block));
+        self.items = self.items.saturating_sub(block.batch.items());
         self.count(self.facts.saturating_sub(facts(&block)));
+        for (key, waiting) in names(&block, at) {
+            if let Some(naming) = &mut self.naming
+                && let Entry::Occupied(mut few) = naming.entry(key)
+            {
+                few.get_mut().retain(|known| *known != waiting);
+                if few.get().is_empty() {
+                    few.remove();
+                }
+            }
+        }
         for trace in block.roots() {
             if let Entry::Occupied(mut count) = self.roots.entry(trace) {
                 *count.get_mut() -= 1;
@@ -109,6 +173,13 @@ impl Hold {
         self.facts = facts;
         self.charge.resize(facts);
     }
+}
+
+/// The keys that heads of `block`, which stands at `at`, name.
+fn names(block: &Block, at: (Duration, u64)) -> impl Iterator<Item = (u64, Waiting)> {
+    let heads = block.heads.iter().enumerate();
+    let heads = heads.filter_map(|(place, head)| Some((place, head.as_ref()?)));
+    heads.flat_map(move |(place, head)| head.names.iter().map(move |key| (key.hash, (at, place))))
 }
 
 fn weight(block: &Block) -> usize {

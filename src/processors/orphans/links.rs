@@ -1,8 +1,8 @@
-//! Links from a head to where it belongs, for backends that show them.
+//! Links from a head to where it belongs and back, for backends that show them.
 //!
 //! Some backends drop the attributes of links, so the span has them too.
 
-use super::tags::Finding;
+use super::tags::{Finding, Parent};
 use crate::otlp::fields::{link, span};
 use crate::otlp::wire::{put_bytes_field, put_message_field};
 use crate::otlp::write::{put_double_attribute, put_text_attribute};
@@ -11,6 +11,7 @@ use crate::otlp::write::{put_double_attribute, put_text_attribute};
 const SURE: f64 = 0.9;
 
 pub const SUSPECTED_PARENT: &str = "suspected_parent";
+pub const SUSPECTED_CHILD: &str = "suspected_child";
 pub const CAUSED_BY_GENERATION: &str = "caused_by_generation";
 
 /// The names of a link's attributes.
@@ -27,30 +28,60 @@ impl Names {
     }
 }
 
+/// A link to another span.
+#[derive(Clone)]
+pub struct Link {
+    trace: u128,
+    span: u64,
+    sort: &'static str,
+    confidence: f64,
+    evidence: &'static str,
+}
+
 /// Appends the links that `finding` gives a span; to its parent only if that is not written as
 /// such.
 pub fn put(out: &mut Vec<u8>, finding: &Finding, names: &Names, parent_too: bool) {
-    let Some(parent) = finding.parent.as_ref().filter(|parent| parent.confidence >= SURE) else {
-        return;
-    };
-    let attributes = |out: &mut Vec<u8>, field, sort: &str| {
-        put_text_attribute(out, field, names.sort.as_bytes(), sort.as_bytes());
-        put_double_attribute(out, field, names.confidence.as_bytes(), parent.confidence);
-        let evidence = finding.evidence.as_bytes();
-        put_text_attribute(out, field, names.evidence.as_bytes(), evidence);
-    };
-    let put = |out: &mut Vec<u8>, trace: u128, id: u64, sort: &str| {
-        put_message_field(out, span::LINKS, |out| {
-            put_bytes_field(out, link::TRACE_ID, &trace.to_le_bytes());
-            put_bytes_field(out, link::SPAN_ID, &id.to_le_bytes());
-            attributes(out, link::ATTRIBUTES, sort);
-        });
+    let Some(parent) = sure(finding) else { return };
+    let link = |(trace, span), sort| Link {
+        trace,
+        span,
+        sort,
+        confidence: parent.confidence,
+        evidence: finding.evidence,
     };
     if parent_too {
-        put(out, parent.trace, parent.span, SUSPECTED_PARENT);
-        attributes(out, span::ATTRIBUTES, SUSPECTED_PARENT);
+        let link = link((parent.trace, parent.span), SUSPECTED_PARENT);
+        put_one(out, &link, names);
+        attributes(out, span::ATTRIBUTES, &link, names);
     }
-    if let Some((trace, id)) = finding.asked_by {
-        put(out, trace, id, CAUSED_BY_GENERATION);
+    if let Some(asked_by) = finding.asked_by {
+        put_one(out, &link(asked_by, CAUSED_BY_GENERATION), names);
     }
+}
+
+/// The link that the parent in `finding` gets to the `head` of it. Not repeated on the span: it may
+/// have several, and backends that drop attributes of links show them from both sides.
+pub fn back((trace, span): (u128, u64), finding: &Finding) -> Option<Link> {
+    let (confidence, evidence) = (sure(finding)?.confidence, finding.evidence);
+    Some(Link { trace, span, sort: SUSPECTED_CHILD, confidence, evidence })
+}
+
+/// The parent, if it is known well enough to be linked.
+fn sure(finding: &Finding) -> Option<&Parent> {
+    finding.parent.as_ref().filter(|parent| parent.confidence >= SURE)
+}
+
+/// Appends a link to a span.
+pub fn put_one(out: &mut Vec<u8>, link: &Link, names: &Names) {
+    put_message_field(out, span::LINKS, |out| {
+        put_bytes_field(out, link::TRACE_ID, &link.trace.to_le_bytes());
+        put_bytes_field(out, link::SPAN_ID, &link.span.to_le_bytes());
+        attributes(out, link::ATTRIBUTES, link, names);
+    });
+}
+
+fn attributes(out: &mut Vec<u8>, field: u32, link: &Link, names: &Names) {
+    put_text_attribute(out, field, names.sort.as_bytes(), link.sort.as_bytes());
+    put_double_attribute(out, field, names.confidence.as_bytes(), link.confidence);
+    put_text_attribute(out, field, names.evidence.as_bytes(), link.evidence.as_bytes());
 }

@@ -26,9 +26,10 @@
 //! Log records follow a rewritten trace ([`records`]).
 //!
 //! Absent here: gaps inside a span, exemplars of metrics that follow a rewritten trace, links from
-//! the parent back.
+//! a parent that has left ([`backs`]).
 
 mod ages;
+mod backs;
 mod calls;
 mod engine;
 mod facts;
@@ -44,6 +45,7 @@ mod records;
 pub mod remedy;
 mod rewrite;
 mod seen;
+mod services;
 pub mod tags;
 mod words;
 
@@ -55,7 +57,7 @@ use crate::limits;
 use engine::Orphans;
 use records::Records;
 
-/// What is done about a torn trace: heads are tagged; they get a link to their parent too; or the
+/// What is done about a torn trace: heads are tagged; they and their parent are linked too; or the
 /// whole fragment gets its parent's trace, if that is certain.
 const MODES: &[&str] = &["tag", "link", "rewrite"];
 
@@ -106,7 +108,7 @@ const KEYS: &[Key] = &[
 ];
 
 const SAMPLE: &str = "\
-# tag: heads are tagged. link: they get a link to their parent too. rewrite: the whole fragment gets
+# tag: heads are tagged. link: they and their parent get links too. rewrite: the whole fragment gets
 # the trace of its parent where an exact key joins them, and in a pipeline of logs its records too;
 # list trace_window before it
 mode: tag
@@ -151,6 +153,10 @@ pub const KIND: Kind = Kind {
     },
 };
 
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod link_tests;
 #[cfg(test)]
 mod rewrite_tests;
 #[cfg(test)]

@@ -249,6 +249,22 @@ fn outer_first<'b>(mut open: Vec<(&'b Facts, &'b Parent)>) -> Vec<(&'b Facts, &'
     sorted
 }
 
+/// Adds to what is held the fragments of the roots in it: of this batch trace and start of all that
+/// `passed`.
+pub fn hold_whole(holding: &mut Vec<(usize, Option<Facts>)>, passed: &mut Vec<(u128, usize)>) {
+    let heads = holding.iter().filter_map(|(_, facts)| facts.as_ref());
+    let roots = heads.filter(|facts| facts.parent.is_none());
+    let torn: HashSet<u128, RandomState> = roots.map(|facts| facts.trace).collect();
+    if !torn.is_empty() {
+        let held: HashSet<usize, RandomState> = holding.iter().map(|(start, _)| *start).collect();
+        let below = passed.iter().filter(|(trace, _)| torn.contains(trace));
+        let below = below.filter(|(_, start)| !held.contains(start));
+        holding.extend(below.map(|(_, start)| (*start, None)));
+        holding.sort_by_key(|(start, _)| *start);
+    }
+    passed.clear();
+}
+
 /// Whether fragments of `block` belong into others that are held, and do not know where those go.
 pub fn awaits(block: &Block, verdicts: &[Verdict], hold: &Hold) -> bool {
     certain(block, verdicts)

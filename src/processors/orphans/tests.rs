@@ -212,7 +212,9 @@ fn what_is_held_at_the_end_is_handed_over() {
     let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
     let tool = "span 2/b1 \"search\" 5ms..9ms gen_ai.operation.name=\"execute_tool\"";
     assert!(bench.pass(parse(tool)).is_empty());
+    assert_eq!(bench.held(), 1, "it is held and was not dropped");
     assert!(print(&bench.finish())[0].contains("tool_call_root"));
+    assert_eq!(bench.held(), 0);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum Tell {
     /// The id of a call of a tool: on the span of the tool, and on the span of the model.
     ToolCall,
     ModelCall,
+    /// Several of those.
+    ModelCalls,
     /// Messages of a model as JSON, with ids of calls in it.
     ModelMessages,
     MessageId,
@@ -192,11 +194,12 @@ const TELLS: &[(&str, Tell)] = &[
 /// Begin and end of the keys of calls in a model's answer, with a number between them.
 const MODEL_CALLS: [&str; 2] = ["llm.output_messages.*.tool_call.id", "gen_ai.completion.*.id"];
 
-/// The keys to look for, `tagged` being the one that a tagged span has and `tenant` the tenant's.
-pub fn tells(tagged: &str, tenant: &str) -> Names<Tell> {
+/// The keys to look for, `tagged` being the one that a tagged span has, `tenant` the tenant's and
+/// `call_ids` that of ids of calls in messages that were taken out.
+pub fn tells(tagged: &str, tenant: &str, call_ids: &str) -> Names<Tell> {
     let tells = TELLS.iter().map(|(key, tell)| (Pattern::exact(key), *tell));
     let calls = MODEL_CALLS.iter().map(|key| (Pattern::table(key), Tell::ModelCall));
-    let own = [(tagged, Tell::Tagged), (tenant, Tell::Tenant)];
+    let own = [(tagged, Tell::Tagged), (tenant, Tell::Tenant), (call_ids, Tell::ModelCalls)];
     let own = own.into_iter().filter(|(key, _)| !key.is_empty());
     let own = own.map(|(key, tell)| (Pattern::exact(key), tell));
     Names::new(own.chain(tells).chain(calls))

@@ -9,6 +9,8 @@
 //! and token counts always do, and no span is ever dropped. Below a mark on a span, scope or
 //! resource, and with the preset `strict`, only what is on a list stays.
 //!
+//! Of messages that go the ids of the calls of tools stay ([`calls`]).
+//!
 //! Rules of the user come first, and the first that is about something decides ([`rules`]).
 //!
 //! Each span, event, link and record counts what it lost in its own `dropped_*_count`; spans and
@@ -20,6 +22,7 @@
 //! attributes; text in other encodings than JSON and UTF-8.
 
 mod allowed;
+mod calls;
 mod detect;
 mod exception;
 mod json;

@@ -39,6 +39,8 @@ const KEPT: &[&str] = &[
     "llm.prompt_template.version",
     "ai.prompt.toolChoice",
     "ai.prompt.format",
+    "llm.output_messages.*.tool_call.id",
+    "gen_ai.completion.*.id",
     "rpc.request.metadata.traceparent",
     "rpc.request.metadata.tracestate",
     "rpc.request.metadata.baggage",

@@ -112,6 +112,7 @@ pub fn rules(section: &Section, setup: &Setup<'_>) -> Rules {
         events: key("removed_events"),
         attributes: key("removed_attributes"),
         values: key("redacted_values"),
+        call_ids: key("call_ids"),
     };
     let own = [keys.events.as_str(), &keys.attributes, &keys.values];
     let context = if setup.signal == Signal::Logs { Context::Log } else { Context::Span };

@@ -197,11 +197,12 @@ pub struct Rules {
     pub counters: Counters,
 }
 
-/// Keys of the attributes that say how much was removed.
+/// Keys of the attributes that say how much was removed, and of what stays of it.
 pub struct CountKeys {
     pub events: String,
     pub attributes: String,
     pub values: String,
+    pub call_ids: String,
 }
 
 impl CountKeys {

@@ -7,6 +7,7 @@
 //! above, a rule of the user) leads to [`Scrub::span`], which looks at everything.
 
 use super::super::counts::raise;
+use super::calls;
 use super::detect::Detectors;
 use super::names::{self, Hit};
 use super::parts::{self, Content, is_true, may_be_json};
@@ -18,7 +19,7 @@ use crate::otlp::edit::Edits;
 use crate::otlp::fields::{event, link, log_record, resource, scope, span, status};
 use crate::otlp::view::{self, AnyValue, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message};
-use crate::otlp::write::put_int_attribute;
+use crate::otlp::write::{put_int_attribute, put_texts_attribute};
 use crate::processors::inspect::{Inspector, Item, Part};
 use crate::processors::repeats::Repeats;
 use smallvec::SmallVec;
@@ -308,6 +309,7 @@ impl Scrub {
             raise(edits, item.message, dropped, item.other(dropped), own);
         }
         if !gone.is_empty() {
+            keep_calls(rules, item, gone.get(..own).unwrap_or_default(), attributes, edits);
             for part in gone {
                 edits.remove(item.message, &item.field(*part));
             }
@@ -463,6 +465,24 @@ fn passes_text(rules: &Rules, text: &[u8]) -> bool {
 /// Whether the message in `field` has a field `number`.
 fn has(field: Field<'_>, number: u32) -> bool {
     field.message().is_some_and(|message| message.field(number).is_some())
+}
+
+/// Lets the ids of calls stay that stand in the attributes `gone`.
+fn keep_calls(rules: &Rules, item: &mut Item<'_>, gone: &[Part], number: u32, edits: &mut Edits) {
+    for part in gone {
+        if !calls::has_calls(item.key(*part)) {
+            continue;
+        }
+        let attribute = view::Attribute::of(item.field(*part));
+        let text = attribute.and_then(|attribute| attribute.value.as_text()).unwrap_or_default();
+        item.call_ids.extend(calls::ids(text).into_iter().filter(|id| passes_text(rules, id)));
+    }
+    if !item.call_ids.is_empty() {
+        edits.append(item.message, |out| {
+            let ids = item.call_ids.iter().map(|id| view::text(id));
+            put_texts_attribute(out, number, rules.keys.call_ids.as_bytes(), ids);
+        });
+    }
 }
 
 /// Adds `n` to the attribute `key` of `item`, where an earlier processor may have left a count.

@@ -680,3 +680,29 @@ fn who_speaks_may_stand_there_as_bytes() {
         r#"span 1/a1 k={"role":0x75736572} app.agent.sensitive.removed_attributes=1"#,
     );
 }
+
+#[test]
+fn of_messages_that_go_the_ids_of_calls_stay() {
+    let arguments = r#"{"id":"a-secret-1","text":"long enough to be no short attribute any more"}"#;
+    let part = format!(r#"{{"type":"tool_call","id":"call_Zx81kQp0","arguments":{arguments}}}"#);
+    let messages = format!(r#"[{{"role":"assistant","parts":[{part}]}}]"#).replace('"', "\\\"");
+    let messages = format!("gen_ai.output.messages=\"{messages}\"");
+    check(
+        "sensitive",
+        "{}",
+        &format!("span 1/a1 \"chat\" {messages}"),
+        "span 1/a1 \"chat\" dropped_attributes=1 app.agent.sensitive.removed_attributes=1 \
+         app.agent.sensitive.call_ids=[\"call_Zx81kQp0\"]",
+    );
+    for key in [
+        "llm.output_messages.0.message.tool_calls.0.tool_call.id",
+        "gen_ai.completion.0.tool_calls.0.id",
+    ] {
+        let mut bench = Bench::new(Signal::Traces, "sensitive", "{}");
+        bench.check_untouched(&format!("span 1/a1 \"chat\" {key}=\"call_Zx81kQp0\""));
+    }
+    // What is kept is not said twice.
+    let keep = "rules: [{name: keep, keys: [gen_ai.output.messages], action: keep}]";
+    let mut bench = Bench::new(Signal::Traces, "sensitive", keep);
+    bench.check_untouched(&format!("span 1/a1 \"chat\" {messages}"));
+}

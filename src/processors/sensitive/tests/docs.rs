@@ -13,7 +13,9 @@ messages and trace states are looked into for secrets by their form. Below an at
 or `app.sensitive` that is true (on an event, a log record, a span, a scope or a resource) only ids,
 times, kinds, names of models and tools, token counts and costs stay.
 
-What always stays: ids, times, kinds, status codes, links, and every span.
+What always stays: ids, times, kinds, status codes, links, and every span. Of messages that go
+(`gen_ai.output.messages`, `ai.response.toolCalls`) the ids of the calls of tools stay, as
+`app.agent.sensitive.call_ids` on the span: `orphans` joins tools by them, wherever it stands.
 
 To keep something, write a rule; rules come first:
 
