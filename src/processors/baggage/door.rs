@@ -8,6 +8,7 @@
 //!
 //! A resource that has the attribute keeps it.
 
+use super::counters::rejected;
 use super::reading::Reader;
 use super::w3c::{self, Rejected};
 use crate::batch::Batch;
@@ -57,9 +58,9 @@ impl Door {
             max_value_bytes: section.count("max_value_bytes"),
             plus_as_space: section.bool("plus_as_space"),
             refused: Refused {
-                malformed: super::rejected(setup, "malformed"),
-                beyond: super::rejected(setup, "beyond_limit"),
-                too_long: super::rejected(setup, "too_long"),
+                malformed: rejected(setup, "malformed"),
+                beyond: rejected(setup, "beyond_limit"),
+                too_long: rejected(setup, "too_long"),
             },
         }
     }

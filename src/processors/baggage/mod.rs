@@ -41,6 +41,7 @@
 //! Absent here: a memory shared between replicas (all spans of a trace must come to one of them),
 //! and metadata in pipelines that begin with a connector.
 
+mod counters;
 mod door;
 mod reading;
 mod tree;
@@ -62,7 +63,7 @@ use crate::otlp::edit::Edits;
 use crate::otlp::fields::{log_record, resource, span};
 use crate::otlp::view::{self, ResourceGroup};
 use crate::otlp::wire::Message;
-use crate::telemetry::Counter;
+use counters::Counters;
 use door::Door;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -226,19 +227,14 @@ struct Baggage {
     latest: Option<(u128, u32)>,
     /// Where the resource of the last item stands, and what it carries.
     resource: (usize, Set),
+    /// The attribute with baggage that came last in this batch, and what it holds: a service notes
+    /// the same on one span after the other.
+    captured: Option<(Vec<u8>, Set)>,
     promoted: usize,
     beyond: usize,
     /// The number of the items' field with attributes.
     attributes: u32,
     counters: Counters,
-}
-
-struct Counters {
-    promoted: Counter,
-    malformed: Counter,
-    beyond: Counter,
-    too_long: Counter,
-    distinct: Counter,
 }
 
 impl Baggage {
@@ -264,11 +260,25 @@ impl Baggage {
             orders: HashMap::default(),
             latest: None,
             resource: (usize::MAX, None),
+            captured: None,
             promoted: 0,
             beyond: 0,
             attributes,
             counters: Counters::new(setup),
         }
+    }
+
+    /// What an item carries whose only source is `attribute`, which holds baggage.
+    fn captured(&mut self, attribute: &[u8], carried: &Carried<'_>) -> Set {
+        if let Some((_, set)) = self.captured.as_ref().filter(|(bytes, _)| bytes == attribute) {
+            return set.clone();
+        }
+        let refused = self.reader.refused.clone();
+        let set = set(self.reader.item(carried));
+        // What was refused is to be counted as often as it comes.
+        let whole = self.reader.refused == refused;
+        self.captured = whole.then(|| (attribute.to_vec(), set.clone()));
+        set
     }
 
     /// What the resource of `item` carries.
@@ -405,25 +415,6 @@ fn memory(section: &Section, setup: &Setup<'_>) -> Memory<Known> {
     Memory::new(bounds, gauges, Known::weight)
 }
 
-fn rejected(setup: &Setup<'_>, reason: &str) -> Counter {
-    let help = "Members of baggage that were not taken, by reason.";
-    setup.counter("spanloom_baggage_rejected_members", help, &[("reason", reason)])
-}
-
-impl Counters {
-    fn new(setup: &Setup<'_>) -> Counters {
-        let rejected = |reason| rejected(setup, reason);
-        let help = "Attributes written from baggage.";
-        Counters {
-            promoted: setup.counter("spanloom_baggage_promoted_attributes", help, &[]),
-            malformed: rejected("malformed"),
-            beyond: rejected("beyond_limit"),
-            too_long: rejected("too_long"),
-            distinct: rejected("too_many_values"),
-        }
-    }
-}
-
 impl Inspector for Baggage {
     fn meaning(&self, attribute: &[u8]) -> u16 {
         self.reader.roles.number(view::key_in(attribute))
@@ -436,7 +427,7 @@ impl Inspector for Baggage {
     fn begin(&mut self, now: Moment) {
         self.memory.each(|memory| memory.expire(now));
         self.reader.begin(now);
-        self.resource = (usize::MAX, None);
+        (self.resource, self.captured) = ((usize::MAX, None), None);
     }
 
     /// Reads one item, and lets it wait for what the batch holds further behind.
@@ -450,7 +441,11 @@ impl Inspector for Baggage {
                 carried.push((role, item.field(*attribute)));
             }
         }
-        let own = if carried.is_empty() { None } else { set(self.reader.item(&carried)) };
+        let own = match carried.as_slice() {
+            [] => None,
+            [(Role::Captured, field)] => self.captured(field.bytes(), &carried),
+            _ => set(self.reader.item(&carried)),
+        };
         let resource = self.resource(item);
         let trace = trace_key(item.trace_id).unwrap_or_default();
         let order = self.order(trace);

@@ -102,7 +102,7 @@ pub enum Role {
 pub type Carried<'a> = SmallVec<[(Role, Field<'a>); 4]>;
 
 /// What was not taken, by reason.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Refused {
     pub members: Rejected,
     pub too_long: usize,

@@ -141,7 +141,7 @@ impl Reader {
     /// Whether a span may be one of those that calls cross, or is told of by some attribute.
     #[inline]
     pub fn tells(&self, item: &Item<'_>) -> bool {
-        item.attributes.iter().any(|part| item.meaning(*part) != 0)
+        !item.call_ids.is_empty() || item.attributes.iter().any(|part| item.meaning(*part) != 0)
     }
 
     /// Reads `item`.

@@ -6,8 +6,8 @@
 //! stands where the conventions put such an id, and looks like one; never what a model or a person
 //! wrote, such as arguments.
 
+use super::quick::passes_text;
 use super::rules::Rules;
-use super::scrub::passes_text;
 use crate::otlp::edit::Edits;
 use crate::otlp::view;
 use crate::otlp::write::put_texts_attribute;

@@ -29,6 +29,7 @@ mod json;
 mod names;
 mod parameters;
 mod parts;
+mod quick;
 mod read;
 mod rules;
 mod scrub;

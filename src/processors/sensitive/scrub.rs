@@ -8,15 +8,15 @@
 
 use super::super::counts::raise;
 use super::calls;
-use super::detect::Detectors;
-use super::names::{self, Hit};
-use super::parts::{self, Content, is_true, may_be_json};
+use super::names::Hit;
+use super::parts::{self, is_true};
+use super::quick::{self, passes, passes_link, passes_text, passes_value};
 use super::rules::{self, Place, Preset, Removed, RuleId, Rules};
 use super::value::{Done, Treat};
 use crate::batch::Signal;
 use crate::moment::Moment;
 use crate::otlp::edit::Edits;
-use crate::otlp::fields::{event, link, log_record, resource, scope, span, status};
+use crate::otlp::fields::{log_record, resource, scope, span, status};
 use crate::otlp::view::{self, AnyValue, ResourceGroup, ScopeGroup};
 use crate::otlp::wire::{Field, Message};
 use crate::otlp::write::put_int_attribute;
@@ -93,7 +93,7 @@ impl Scrub {
                     }
                 }
                 span::EVENTS => {
-                    match quick_event(rules, &mut self.passed_inside, span.field(*part)) {
+                    match quick::of_event(rules, &mut self.passed_inside, span.field(*part)) {
                         Some(Some(rule)) => {
                             gone.push(*part);
                             by.push(rule);
@@ -403,65 +403,6 @@ impl Inspector for Scrub {
     }
 }
 
-/// What becomes of an event by its name and mark: it goes by a rule, stays, or (`None`) must be
-/// looked at.
-fn quick_event(rules: &Rules, passed: &mut Repeats, field: Field<'_>) -> Option<Option<RuleId>> {
-    let mut closer = false;
-    for part in field.message()?.fields() {
-        match part.number {
-            event::NAME if rules.events.find(part.bytes()) == Some(rules::CONTENT_EVENT) => {
-                return Some(Some(rules::CONTENT_EVENT));
-            }
-            event::NAME => closer |= !passes_text(rules, part.bytes()),
-            event::ATTRIBUTES if passed.has(part.bytes()) => {}
-            event::ATTRIBUTES => {
-                let passes = match rules.attributes.find(view::key(&part)) {
-                    Some(Hit::Mark) if is_true(part) => return Some(Some(rules::MARKED)),
-                    Some(Hit::Mark) => continue,
-                    Some(Hit::Keep) => passes_value(rules, part.bytes()),
-                    None => passes(rules, part.bytes()),
-                    Some(_) => false,
-                };
-                if passes {
-                    passed.offer(part.bytes(), 0);
-                }
-                closer |= !passes;
-            }
-            _ => {}
-        }
-    }
-    (!closer).then_some(None)
-}
-
-fn passes_link(rules: &Rules, field: Field<'_>) -> bool {
-    let mut fields = field.message().into_iter().flat_map(Message::fields);
-    fields.all(|field| match field.number {
-        link::ATTRIBUTES => false,
-        link::TRACE_STATE => passes_text(rules, field.bytes()),
-        _ => true,
-    })
-}
-
-/// Whether `attribute`, of a key that no rule names, needs no closer look.
-fn passes(rules: &Rules, attribute: &[u8]) -> bool {
-    names::by_part(view::key_in(attribute)).is_none() && passes_value(rules, attribute)
-}
-
-/// Whether the value of `attribute` needs no closer look.
-fn passes_value(rules: &Rules, attribute: &[u8]) -> bool {
-    match parts::content(attribute) {
-        Content::Number => true,
-        Content::Text(text) => passes_text(rules, text),
-        Content::Inside => false,
-    }
-}
-
-/// Whether `text` needs no closer look.
-pub fn passes_text(rules: &Rules, text: &[u8]) -> bool {
-    let may_hit = |detectors: &Detectors| detectors.may_hit(text);
-    !may_be_json(text) && !rules.detectors.as_ref().is_some_and(may_hit)
-}
-
 /// Whether the message in `field` has a field `number`.
 fn has(field: Field<'_>, number: u32) -> bool {
     field.message().is_some_and(|message| message.field(number).is_some())
@@ -469,7 +410,8 @@ fn has(field: Field<'_>, number: u32) -> bool {
 
 /// Adds `n` to the attribute `key` of `item`, where an earlier processor may have left a count.
 fn count(edits: &mut Edits, item: &Item<'_>, attributes: u32, key: &str, n: usize) {
-    let found = item.attributes.iter().find(|attribute| item.key(**attribute) == key.as_bytes());
+    let is_it = |part: &&Part| item.meaning(**part) == KNOWN && item.key(**part) == key.as_bytes();
+    let found = item.attributes.iter().find(is_it);
     let found = found.map(|attribute| item.field(*attribute));
     let before = match found.and_then(view::Attribute::of) {
         Some(view::Attribute { value: AnyValue::Int(n), .. }) => n.max(0),
