@@ -37,3 +37,56 @@ impl Cork {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Task>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What becomes of attempts to write, of these sizes: `w` waits and is woken, `b` is kept by a
+    /// busy socket, `d` is done. The socket is busy at the attempts whose number is in `busy`.
+    fn attempts(sizes: &[usize], busy: &[usize]) -> String {
+        let (mut cork, task) = (Cork::default(), Arc::<Task>::default());
+        let waker = Waker::from(task.clone());
+        let attempt = |(number, bytes): (usize, &usize)| {
+            let woken = task.0.load(Ordering::Relaxed);
+            let mut tried = false;
+            let written = cork.poll(&mut Context::from_waker(&waker), *bytes, |_| {
+                tried = true;
+                if busy.contains(&number) { Poll::Pending } else { Poll::Ready(()) }
+            });
+            assert_eq!(tried, task.0.load(Ordering::Relaxed) == woken, "woken or tried");
+            match written {
+                Poll::Pending if !tried => 'w',
+                Poll::Pending => 'b',
+                Poll::Ready(()) => 'd',
+            }
+        };
+        sizes.iter().enumerate().map(attempt).collect()
+    }
+
+    #[test]
+    fn a_small_write_waits_once_and_a_large_one_never() {
+        assert_eq!(attempts(&[36, 72, 36, 36], &[]), "wdwd");
+        assert_eq!(attempts(&[36, LARGE, 36, 36], &[]), "wdwd");
+        assert_eq!(attempts(&[LARGE, LARGE, LARGE - 1, LARGE - 1], &[]), "ddwd");
+    }
+
+    #[test]
+    fn what_has_waited_does_not_wait_again_when_the_socket_was_busy() {
+        assert_eq!(attempts(&[36, 36, 72, 36], &[1]), "wbdw");
+        assert_eq!(attempts(&[LARGE, 36, 36], &[0]), "bwd");
+    }
+}
