@@ -60,8 +60,10 @@ pub const ORPHAN_DISTANCE: Duration = Duration::from_millis(300);
 /// How far clocks of hosts may be apart: a child may seem to start so much before its parent.
 pub const ORPHAN_SKEW: Duration = Duration::from_secs(1);
 
-/// Time after a trace's end within which a consumer's span may still be of it.
+/// Time between the end of what went before and a span, up to which that is a gap; and for spans of
+/// kind CONSUMER, since messages wait longer than calls do.
 pub const ORPHAN_GAP_MAX: Duration = Duration::from_secs(600);
+pub const ORPHAN_TRANSIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Time without callers after which a service counts as one that is called from outside.
 pub const ORPHAN_CALLER_TIME: Duration = Duration::from_secs(86_400);
@@ -90,3 +92,9 @@ pub const ORPHAN_SETTLE: &str = "15s";
 /// likeliest of so many is likely wrong, and to weigh them all takes longer than all else that a
 /// span costs.
 pub const ORPHAN_CANDIDATES: usize = 64;
+
+/// Boundary spans that are gone through for a tool that belongs to nothing, the last that came: what
+/// comes in half a minute at 200 a second; and how many such tools of a second this is done for. The
+/// others say so (cause `budget`).
+pub const ORPHAN_SCAN: usize = 8192;
+pub const ORPHAN_SCANS: u32 = 50;

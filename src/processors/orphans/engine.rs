@@ -2,10 +2,11 @@
 //! not sure of.
 
 use super::Mode;
-use super::facts::{Facts, INTERNAL, Reader, SERVER};
+use super::facts::{Facts, INTERNAL, Reader};
 use super::hold::{Block, Hold};
-use super::index::{self, Index, Root};
+use super::index::{Index, Root};
 use super::judge::{Judge, Verdict, legitimate};
+use super::learning;
 use super::links;
 use super::meters::{self, Meters};
 use super::noted;
@@ -29,7 +30,6 @@ use crate::processors::{Out, Setup};
 use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -221,17 +221,7 @@ impl Orphans {
 
     /// Learns from a span whose parent is known.
     fn learn(&mut self, facts: &Facts, parent: u64, now: Moment) {
-        if facts.kind == SERVER {
-            self.index.calls.update(facts.service, |calls| calls.last = now.monotonic);
-        }
-        if !facts.is_boundary() || !index::is_sample(facts.trace) {
-            return;
-        }
-        let above = self.index.find(facts.trace, parent).map(|node| node.operation);
-        if let Some(above) = above {
-            let edge = self.index.hasher.hash_one((above, facts.operation));
-            self.index.edges.update(edge, |seen| *seen = seen.saturating_add(1));
-        }
+        learning::learn(&mut self.index, &self.meters, facts, parent, now);
     }
 
     /// Says that all of the head's trace is below its parent, if that is resolved.
@@ -325,10 +315,12 @@ impl Orphans {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
                     self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
-                (_, Some(Facts { trace, parent: Some(parent), .. }))
-                    if !self.seen.contains(*trace, *parent) =>
-                {
-                    self.meters.open.add(1);
+                (_, Some(head @ Facts { parent: Some(parent), .. })) => {
+                    if self.seen.contains(head.trace, *parent) {
+                        self.learn(head, *parent, now);
+                    } else {
+                        self.meters.open.add(1);
+                    }
                 }
                 _ => {}
             }

@@ -30,21 +30,26 @@
 
 mod ages;
 mod calls;
+mod delays;
 mod engine;
 mod facts;
 mod fates;
 mod hold;
+mod holders;
 mod index;
 mod judge;
+mod learning;
 mod links;
 mod matching;
 mod meters;
 mod noted;
+mod process;
 mod records;
 pub mod remedy;
 mod rewrite;
 mod seen;
 pub mod tags;
+mod weights;
 mod words;
 
 use super::{Built, Kind};
