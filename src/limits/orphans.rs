@@ -94,7 +94,7 @@ pub const ORPHAN_SETTLE: &str = "15s";
 pub const ORPHAN_CANDIDATES: usize = 64;
 
 /// Boundary spans that are gone through for a tool that belongs to nothing, the last that came: what
-/// comes in half a minute at 200 a second; and how many such tools of a second this is done for. The
+/// comes in a minute at 270 a second; and how many such tools of a second this is done for. The
 /// others say so (cause `budget`).
-pub const ORPHAN_SCAN: usize = 8192;
+pub const ORPHAN_SCAN: usize = 16_384;
 pub const ORPHAN_SCANS: u32 = 50;

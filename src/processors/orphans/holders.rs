@@ -9,6 +9,7 @@
 use super::delays::Fit;
 use super::facts::{CLIENT, CONSUMER, Facts, INTERNAL, PRODUCER, SERVER};
 use super::index::{Index, Node, Trace};
+use super::tags::evidence;
 use super::weights::{Candidate, Weights};
 use super::words::Role;
 use crate::limits;
@@ -26,6 +27,12 @@ const APART: f64 = 1000.0;
 /// What a step says at least that comes late, and that is followed by nothing.
 const LATE: f64 = 0.02;
 const ENDED: f64 = 0.1;
+
+/// How often the steps beside the head are lost too, so that its place says nothing: below a span
+/// that has others below it, below one that has none, and below one that has not come.
+const TORN: f64 = 0.3;
+const ALONE: f64 = 0.8;
+const NAMED: f64 = 0.05;
 
 /// How often a span calls something while another call of it is open.
 const BESIDE: f64 = 0.1;
@@ -92,7 +99,10 @@ impl Holders<'_> {
             (SERVER, CLIENT) => self.call(node),
             (CONSUMER, PRODUCER) => self.message(node, &family),
             (CONSUMER, _) => LATE,
-            _ => self.step(&self.around(Some(node), &family), node.service),
+            _ => {
+                let loose = if family.is_empty() { ALONE } else { TORN };
+                self.step(&self.around(Some(node), &family), node.service, loose)
+            }
         };
         let mut one = Candidate::of(node, self.evidence, prior * odds);
         if !known {
@@ -119,7 +129,7 @@ impl Holders<'_> {
             return;
         }
         let place = if first.service == self.head.service { 1.0 } else { ELSEWHERE };
-        let odds = suits * place * self.step(&around, first.service);
+        let odds = suits * place * self.step(&around, first.service, NAMED);
         let mut one = Candidate::of(first, self.evidence, odds);
         (one.span, one.ended) = (first.parent, 0);
         weights.add(one);
@@ -198,7 +208,7 @@ impl Holders<'_> {
     }
 
     /// The odds of a step that begins and ends as the head does.
-    fn step(&self, around: &Around, service: u64) -> f64 {
+    fn step(&self, around: &Around, service: u64, loose: f64) -> f64 {
         let head = self.head;
         let ms = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
         let scale = if service == head.service {
@@ -211,7 +221,9 @@ impl Holders<'_> {
         let behind =
             if around.behind == u64::MAX { 1.0 } else { odds(ms(head.end, around.behind)) };
         let busy = if around.busy { BESIDE } else { 1.0 };
-        before.max(LATE) * behind.max(ENDED) * busy
+        // Without a group nothing else speaks for it.
+        let loose = if self.evidence == evidence::INSTANCE { 0.0 } else { loose };
+        (before.max(LATE) * behind.max(ENDED) * (1.0 - loose) + loose) * busy
     }
 
     /// The odds of a call that the head answers.
