@@ -36,8 +36,9 @@ pub const ORPHAN_CANDIDATE_TIME: Duration = Duration::from_secs(600);
 /// heads come soon after their parents, and the search must not grow with the traces.
 pub const ORPHAN_TRACE_NODES: usize = 256;
 
-/// Spans that hold one head and are compared with each other: agents nest under ten.
-pub const ORPHAN_HOLDERS: usize = 16;
+/// Runs of one process that a tool without any key may belong to and that are looked at: with more
+/// of them, so many steps end together that none of them tells anything.
+pub const ORPHAN_RUNS: usize = 16;
 
 /// Operations (service, kind and name) of which it is learned how they are called.
 pub const ORPHAN_OPERATIONS: usize = 8192;
@@ -94,7 +95,7 @@ pub const ORPHAN_SETTLE: &str = "15s";
 pub const ORPHAN_CANDIDATES: usize = 64;
 
 /// Boundary spans that are gone through for a tool that belongs to nothing, the last that came: what
-/// comes in a minute at 270 a second; and how many such tools of a second this is done for. The
-/// others say so (cause `budget`).
+/// comes in a minute at 270 a second. And for how many tools of a second this is done; the others
+/// say so (cause `budget`).
 pub const ORPHAN_SCAN: usize = 16_384;
 pub const ORPHAN_SCANS: u32 = 50;

@@ -33,7 +33,7 @@ const UNLIKE: f64 = 0.02;
 /// Milliseconds by which clocks may be apart of which nothing is known: most agree, some do not.
 const OFFSETS: [f64; 2] = [5.0, 150.0];
 
-/// The median of ways of which nothing is known, in milliseconds, and the deviation of its logarithm.
+/// The median of ways of which nothing is known, in milliseconds, and its logarithm's deviation.
 const WAY: (f64, f64) = (5.0, 1.5);
 
 /// An answer seen from a call, in milliseconds: how much longer the call took, and how far the

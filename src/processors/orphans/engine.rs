@@ -283,35 +283,35 @@ impl Orphans {
 
     /// Judges the heads of a block. Yields the block again if it is to wait longer: for evidence,
     /// or for the fragments into which its own go.
-    fn release(&mut self, block: Block, waits: Waits, now: Moment, out: &mut Out) -> Option<Block> {
+    fn release(
+        &mut self,
+        mut block: Block,
+        waits: Waits,
+        now: Moment,
+        out: &mut Out,
+    ) -> Option<Block> {
         let waited = now.monotonic.saturating_sub(block.came);
         let last = waits != Waits::All || waited >= self.hold_max;
         let alone = waits == Waits::Nothing || waited >= self.hold_max;
-        let mut verdicts = Vec::with_capacity(block.heads.len());
-        for head in &block.heads {
-            verdicts.push(match head {
-                None => Verdict::Pass,
-                Some(head) => match self.judge(now).due(head, last) {
-                    Verdict::Wait => return Some(block),
-                    verdict => verdict,
-                },
-            });
+        if !block.judge(&mut self.judge(now), last) {
+            return Some(block);
         }
         let mut moves = vec![];
         if self.mode == Mode::Rewrite {
-            if !alone && rewrite::awaits(&block, &verdicts, &self.hold) {
+            if !alone && rewrite::awaits(&block, &self.hold) {
                 return Some(block);
             }
             let known = (&mut self.index, &mut self.seen);
-            moves = self.rewrites.decide(&block, &verdicts, known, now);
+            moves = self.rewrites.decide(&block, known, now);
             self.rewrites.close(&block);
         }
         let mut edits = std::mem::take(&mut self.edits);
+        let verdicts = std::mem::take(&mut block.verdicts);
         let heads = verdicts.into_iter().zip(&block.heads);
         for ((verdict, head), item) in heads.zip(block.spans()) {
             let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
             match (verdict, head) {
-                (Verdict::Tag(mut finding), Some(head)) => {
+                (Some(Verdict::Tag(mut finding)), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
                     self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
@@ -445,7 +445,7 @@ impl Inspector for Orphans {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        let block = Block { batch, heads, came: now.monotonic };
+        let block = Block { batch, heads, verdicts: vec![], came: now.monotonic };
         if self.mode == Mode::Rewrite {
             self.rewrites.open(&block);
         }

@@ -2,6 +2,7 @@
 //! them. A block leaves when its time has come, or early when there is too much.
 
 use super::facts::Facts;
+use super::judge::{Judge, Verdict};
 use crate::account::Charge;
 use crate::batch::Batch;
 use crate::limits;
@@ -18,6 +19,8 @@ pub struct Block {
     pub batch: Batch,
     /// Of each span that is held in it, in order; `None` of those that are no heads.
     pub heads: Vec<Option<Facts>>,
+    /// What is known of the heads already, while others of the block wait.
+    pub verdicts: Vec<Option<Verdict>>,
     pub came: Duration,
 }
 
@@ -25,6 +28,32 @@ impl Block {
     pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
         let groups = self.batch.request().resource_groups();
         groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
+    }
+
+    /// Judges the heads, and says whether all are judged. What is certain of one stays so, since
+    /// what speaks for it may be forgotten while others wait. The other roots are judged when the
+    /// block is due and when nothing waits any more, and not in between.
+    pub fn judge(&mut self, judge: &mut Judge<'_>, last: bool) -> bool {
+        let first = self.verdicts.is_empty();
+        self.verdicts.iter_mut().for_each(|it| *it = it.take().filter(Verdict::is_certain));
+        self.verdicts.resize_with(self.heads.len(), || None);
+        let mut waits = false;
+        for roots in [false, true] {
+            if roots && waits && !first {
+                break;
+            }
+            for (head, verdict) in self.heads.iter().zip(&mut self.verdicts) {
+                let Some(head) = head.as_ref().filter(|head| head.parent.is_none() == roots) else {
+                    continue;
+                };
+                if verdict.is_none() {
+                    let judged = judge.due(head, last);
+                    waits |= judged == Verdict::Wait;
+                    *verdict = Some(judged);
+                }
+            }
+        }
+        !waits
     }
 
     /// The traces of the roots in it.

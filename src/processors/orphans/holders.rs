@@ -72,7 +72,9 @@ impl Holders<'_> {
         for (trace, known) in traces {
             let own = *trace == self.head.trace;
             let nodes = self.index.of_trace(Index::latest(known)).take(share);
-            let nodes = nodes.filter(|node| node.span != self.head.span);
+            let tenant = self.head.tenant;
+            let alike = |node: &Node| node.tenant == 0 || tenant == 0 || node.tenant == tenant;
+            let nodes = nodes.filter(|node| node.span != self.head.span && alike(node));
             let mut nodes: SmallVec<[&Node; 64]> =
                 nodes.filter(|node| !own || !self.is_below(node)).collect();
             nodes.sort_unstable_by_key(|node| (node.parent, node.span));

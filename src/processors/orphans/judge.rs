@@ -47,6 +47,16 @@ pub enum Verdict {
     Wait,
 }
 
+impl Verdict {
+    /// Whether more evidence could hardly change it.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Verdict::Tag(finding) => finding.parent.as_ref().is_some_and(|p| p.confidence >= SURE),
+            Verdict::Pass | Verdict::Wait => false,
+        }
+    }
+}
+
 impl Judge<'_> {
     /// Judges a head when it comes.
     pub fn first(&mut self, head: &Facts) -> Verdict {
@@ -261,7 +271,9 @@ impl Judge<'_> {
             Search { index: self.index, tool_below_agent: self.tool_below_agent, now: self.now };
         // Others name the same parent: it may still come.
         let found = match search.exact(head) {
-            Found::One(found) if Some(found.span) == head.parent => Found::Nothing,
+            Found::One(found) if Some(found.span) == head.parent || found.confidence < SURE => {
+                Found::Nothing
+            }
             // The head names another one, so this is not certain.
             Found::One(found) => Found::One(Match { confidence: 0.85, ..found }),
             found => found,

@@ -1,5 +1,5 @@
 //! The search for a head's parent, by tier: what the head noted itself, keys that exactly one
-//! caller offered, and the spans of its groups that hold it in time.
+//! caller offered, and then whoever is the likeliest by time.
 //!
 //! A parent has passed here, or is named as parent by a span that did. A group never chooses a
 //! parent, it only says where to look.
@@ -20,10 +20,14 @@ use smallvec::SmallVec;
 pub const UNSEEN: f64 = 0.25;
 const UNSEEN_OWN: f64 = 0.05;
 
+/// What is added of an operation whose spans are all roots: it may always be called from outside.
 const UNSEEN_ROOT: f64 = 4.75;
 
-/// And the odds of each run of a process whose steps are elsewhere.
+/// What is added by each run of a process of which no step is near.
 const UNLIKELY: f64 = 0.02;
+
+/// How sure a tool's parent is if only the model is known that asked for it, and not the agent.
+const UNKNOWN_AGENT: f64 = 0.85;
 
 /// Traces, and what is known of them.
 pub type Traces = SmallVec<[(u128, Trace); 4]>;
@@ -172,6 +176,9 @@ impl Search<'_> {
                 (found.span, found.ended) = (node.parent, 0);
                 let parent = self.index.find(node.trace, node.parent);
                 found.service = parent.map_or(node.service, |parent| parent.service);
+            } else if !nested {
+                // The model is torn off too, and whose step it was is not known.
+                found.confidence = UNKNOWN_AGENT;
             }
         }
         found
@@ -282,21 +289,21 @@ fn calls(node: &Node, head: &Facts, sort: Sort) -> bool {
         },
         Sort::Message => node.kind != CONSUMER,
         Sort::Mcp => node.kind != SERVER,
-        // Who answers a request may send another one under its id, from its own process.
+        // Who answers a request may send another one under its id meanwhile.
         Sort::Request | Sort::Task => {
-            node.kind != SERVER || (head.kind != SERVER && node.service == head.service)
+            node.kind != SERVER || (head.kind != SERVER && runs(node, head))
         }
         _ => true,
     }
 }
 
-/// Whether a tool's span runs another one with the id of the same call: it asks and the other one
-/// answers, or it holds the other one in time. Never both each other.
+/// Whether a span runs another one with the id of the same call: it asks and the other one answers,
+/// or it holds the other one in time. Never both each other.
 fn runs(node: &Node, head: &Facts) -> bool {
     let holds = node.start <= head.start && head.end <= node.end;
     match (node.kind, head.kind) {
         (CLIENT, SERVER) => true,
-        (SERVER, CLIENT) => false,
+        (SERVER, CLIENT) if node.service != head.service => false,
         _ => holds && (node.start, node.end) != (head.start, head.end),
     }
 }

@@ -41,7 +41,7 @@ pub fn runs(index: &Index, head: &Facts) -> Runs {
         if is_near(node, head) && !runs.traces.contains(&node.trace) {
             runs.traces.push(node.trace);
         }
-        if runs.traces.len() > limits::ORPHAN_HOLDERS {
+        if runs.traces.len() > limits::ORPHAN_RUNS {
             break;
         }
     }
