@@ -94,8 +94,8 @@ pub const ORPHAN_SETTLE: &str = "15s";
 /// span costs.
 pub const ORPHAN_CANDIDATES: usize = 64;
 
-/// Boundary spans that are gone through for a tool that belongs to nothing, the last that came: what
-/// comes in a minute at 270 a second. And for how many tools of a second this is done; the others
-/// say so (cause `budget`).
+/// Boundary spans that are gone through for a tool that belongs to nothing, the last that came:
+/// what comes in a minute at 270 a second. And for how many tools of a second this is done; the
+/// others say so (cause `budget`).
 pub const ORPHAN_SCAN: usize = 16_384;
 pub const ORPHAN_SCANS: u32 = 50;
