@@ -5,6 +5,7 @@ mod corpus;
 
 use corpus::baselines;
 use corpus::breakers::{Broken, absent, break_some};
+use corpus::decoys::decoys;
 use corpus::dialects::{Dialect, REPORTED, TUNED};
 use corpus::generator::{Keys, Settings, traces};
 use corpus::pipeline::{Passed, Pipeline, moment, run};
@@ -18,7 +19,8 @@ fn settings(keys: Keys, seed: u64, traces: usize, dialects: &'static [Dialect]) 
 
 fn passed(settings: &Settings, share: f64) -> (Broken, Passed) {
     let made = traces(settings);
-    let broken = break_some(made, share, settings.keys, settings.seed ^ 7);
+    let mut broken = break_some(made, share, settings.keys, settings.seed ^ 7);
+    broken.spans.extend(decoys(settings, &broken.spans));
     let passed = run(&broken.spans, settings.seed ^ 11, true, "{}");
     (broken, passed)
 }
@@ -61,13 +63,18 @@ const STRESS: [(&str, f64, f64, f64); 7] = [
 fn under_stress() {
     let number = std::env::var("SCORE_TRACES").ok().and_then(|text| text.parse().ok());
     let number = number.unwrap_or(4000);
+    // What the engine is tuned on while it is worked on.
+    let tuned = std::env::var_os("SCORE_TUNED").is_some();
+    let (sort, dialects, seed) =
+        if tuned { ("tuned", TUNED, 301) } else { ("reported", REPORTED, 77_301) };
     for keys in [Keys::Full, Keys::Session, Keys::None] {
-        println!("\nreported, keys {keys:?}: precision and recall of joins | of calls and tools |");
+        println!("\n{sort}, keys {keys:?}: precision and recall of joins | of calls and tools |");
         println!("  of remote calls | wrong per million spans, calibration error, us per span");
         for (name, rate, skew, share) in STRESS {
-            let settings = Settings { rate, skew, ..settings(keys, 77_301, number, REPORTED) };
+            let settings = Settings { rate, skew, ..settings(keys, seed, number, dialects) };
             let mut broken = break_some(traces(&settings), 0.3, keys, settings.seed ^ 7);
             absent(&mut broken, share, settings.seed ^ 13);
+            broken.spans.extend(decoys(&settings, &broken.spans));
             let passed = run(&broken.spans, settings.seed ^ 11, true, "{}");
             assert_eq!(passed.spans, broken.spans.len(), "every span leaves once");
             Score::of(&broken, &passed).line(name);
@@ -93,20 +100,23 @@ fn resident() -> usize {
 #[test]
 #[ignore = "measures; run it by `just score`, alone"]
 fn bytes_per_span() {
-    let settings = settings(Keys::Full, 77_401, 6000, REPORTED);
-    let broken = break_some(traces(&settings), 0.3, settings.keys, 5);
-    let requests: Vec<Vec<u8>> = broken
-        .spans
-        .chunks(512)
-        .map(|spans| corpus::span::encode(&spans.iter().collect::<Vec<_>>()))
-        .collect();
-    let mut pipeline = Pipeline::new(false, "{head_hold: 0s}");
-    let before = resident();
-    for (n, bytes) in requests.iter().enumerate() {
-        pipeline.push(bytes.clone(), moment(1000.0 + n as f64 * 100.0));
+    println!();
+    for keys in [Keys::Full, Keys::Session, Keys::None] {
+        let settings = settings(keys, 77_401, 6000, REPORTED);
+        let broken = break_some(traces(&settings), 0.3, settings.keys, 5);
+        let requests: Vec<Vec<u8>> = broken
+            .spans
+            .chunks(512)
+            .map(|spans| corpus::span::encode(&spans.iter().collect::<Vec<_>>()))
+            .collect();
+        let mut pipeline = Pipeline::new(false, "{head_hold: 0s}");
+        let before = resident();
+        for (n, bytes) in requests.iter().enumerate() {
+            pipeline.push(bytes.clone(), moment(1000.0 + n as f64 * 100.0));
+        }
+        let bytes = resident().saturating_sub(before) as f64 / broken.spans.len() as f64;
+        println!("keys {keys:?}: state of {} spans: {bytes:.0} bytes per span", broken.spans.len());
     }
-    let bytes = resident().saturating_sub(before) as f64 / broken.spans.len() as f64;
-    println!("\nstate of {} spans: {bytes:.0} bytes per span", broken.spans.len());
 }
 
 /// What spans do, and the text of one of them by its number.

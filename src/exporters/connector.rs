@@ -2,6 +2,7 @@
 
 use super::client::tls_error;
 use crate::limits;
+use crate::transport::cork::Cork;
 use crate::transport::tls::ClientTls;
 use bytes::Bytes;
 use http::Uri;
@@ -55,9 +56,13 @@ impl Refusal {
     }
 }
 
+type Inner = MaybeHttpsStream<TokioIo<TcpStream>>;
+
 /// A connection that remembers why it was refused.
 pub struct Stream {
-    inner: MaybeHttpsStream<TokioIo<TcpStream>>,
+    inner: Inner,
+    /// The head of a request waits for its body.
+    cork: Cork,
     refusal: Arc<Refusal>,
     /// What was read after a write failed.
     unread: Bytes,
@@ -66,8 +71,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    fn new(inner: MaybeHttpsStream<TokioIo<TcpStream>>, refusal: Arc<Refusal>) -> Stream {
-        Stream { inner, refusal, unread: Bytes::new(), lost: None }
+    fn new(inner: Inner, refusal: Arc<Refusal>) -> Stream {
+        Stream { inner, cork: Cork::default(), refusal, unread: Bytes::new(), lost: None }
     }
 
     /// Writes; if that fails, hears first what the other side said before it closed the
@@ -75,13 +80,12 @@ impl Stream {
     fn write<T>(
         &mut self,
         context: &mut Context<'_>,
-        write: impl FnOnce(
-            Pin<&mut MaybeHttpsStream<TokioIo<TcpStream>>>,
-            &mut Context<'_>,
-        ) -> Poll<io::Result<T>>,
+        bytes: usize,
+        write: impl FnOnce(Pin<&mut Inner>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.lost.is_none() {
-            match write(Pin::new(&mut self.inner), context) {
+            let inner = Pin::new(&mut self.inner);
+            match self.cork.poll(context, bytes, |context| write(inner, context)) {
                 Poll::Ready(Err(error)) => self.lost = Some(error),
                 polled => return polled,
             }
@@ -180,11 +184,12 @@ impl Write for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(context, |inner, context| inner.poll_write(context, bytes))
+        self.write(context, bytes.len(), |inner, context| inner.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(context, |inner, context| inner.poll_flush(context))
+        // What was written does not wait again.
+        self.write(context, usize::MAX, |inner, context| inner.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -200,6 +205,7 @@ impl Write for Stream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(context, |inner, context| inner.poll_write_vectored(context, slices))
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.write(context, bytes, |inner, context| inner.poll_write_vectored(context, slices))
     }
 }

@@ -38,10 +38,11 @@ pub const ORPHAN_TRACE_NODES: usize = 256;
 
 /// Latest boundary spans of a trace among which the parent of one is looked for to learn who calls
 /// whom: most stand near, and one that is missed is one sample less.
-pub const ORPHAN_NEAR: usize = 16;
+pub const ORPHAN_NEAR: usize = 32;
 
-/// Spans that hold one head and are compared with each other: agents nest under ten.
-pub const ORPHAN_HOLDERS: usize = 16;
+/// Runs of one process that a tool without any key may belong to and that are looked at: with more
+/// of them, so many steps end together that none of them tells anything.
+pub const ORPHAN_RUNS: usize = 16;
 
 /// Operations (service, kind and name) of which it is learned how they are called.
 pub const ORPHAN_OPERATIONS: usize = 8192;
@@ -64,8 +65,10 @@ pub const ORPHAN_DISTANCE: Duration = Duration::from_millis(300);
 /// How far clocks of hosts may be apart: a child may seem to start so much before its parent.
 pub const ORPHAN_SKEW: Duration = Duration::from_secs(1);
 
-/// Time after a trace's end within which a consumer's span may still be of it.
+/// Time between the end of what went before and a span, up to which that is a gap; and for spans of
+/// kind CONSUMER, since messages wait longer than calls do.
 pub const ORPHAN_GAP_MAX: Duration = Duration::from_secs(600);
+pub const ORPHAN_TRANSIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Time without callers after which a service counts as one that is called from outside.
 pub const ORPHAN_CALLER_TIME: Duration = Duration::from_secs(86_400);
@@ -102,3 +105,12 @@ pub const ORPHAN_SETTLE: &str = "15s";
 /// likeliest of so many is likely wrong, and to weigh them all takes longer than all else that a
 /// span costs.
 pub const ORPHAN_CANDIDATES: usize = 64;
+
+/// Boundary spans that are gone through for a tool that belongs to nothing, the last that came:
+/// what comes in a minute at 270 a second.
+pub const ORPHAN_SCAN: usize = 16_384;
+
+/// Boundary spans that are gone through for all heads in a second, so that searching by time takes
+/// about one part in fifty of a core at most, however many heads there are. Heads beyond it say so
+/// (cause `budget`).
+pub const ORPHAN_SCANNED: usize = 1 << 20;

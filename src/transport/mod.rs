@@ -8,6 +8,7 @@
 
 pub mod compress;
 pub mod content;
+pub mod cork;
 pub mod grpc;
 pub mod http;
 pub mod media;

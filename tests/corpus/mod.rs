@@ -3,10 +3,12 @@
 
 pub mod baselines;
 pub mod breakers;
+pub mod decoys;
 pub mod dialects;
 pub mod generator;
 pub mod pipeline;
 pub mod random;
 pub mod score;
 pub mod shapes;
+pub mod show;
 pub mod span;

@@ -2,6 +2,7 @@
 
 use super::breakers::Broken;
 use super::pipeline::Passed;
+use super::show;
 use std::collections::{BTreeMap, HashSet};
 
 pub const SIGNATURES: [&str; 6] = [
@@ -94,6 +95,10 @@ impl Score {
                 said.and_then(|said| said.parent).is_some_and(|(trace, _)| trace == torn.trace);
             if parent.is_some() || !near {
                 score.join(parent, said, torn.breaker);
+                let chosen = said.and_then(|said| said.parent);
+                if show::wanted(torn.breaker) && (chosen.is_none() || chosen != parent) {
+                    show::head(broken, *at, said);
+                }
             }
         }
         for (at, said) in passed.said.iter().filter(|(at, _)| !broken.truth.contains_key(at)) {
@@ -227,6 +232,10 @@ impl Score {
             let mut notes: Vec<_> = self.notes.iter().collect();
             notes.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
             notes.iter().take(25).for_each(|(note, n)| println!("    {n:>6} {note}"));
+            for (sum, right, all) in self.bins.iter().filter(|bin| bin.2 > 0) {
+                let (says, is) = (sum / *all as f64, *right as f64 / *all as f64);
+                println!("    confidence {says:.3}: {is:.3} right of {all}");
+            }
         }
     }
 }

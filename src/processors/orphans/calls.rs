@@ -1,105 +1,175 @@
 //! Calls without an answer and answers without a call: which of the clients that called a service
 //! made the call that a span of kind SERVER answers.
 //!
-//! Clocks of hosts differ, durations do not: a call takes as long as its answer and the way, so
-//! clients are told apart by how much longer they took. Against them stands that the caller never
-//! passed here. That a client of somebody else fits by chance is the likelier the more calls there
-//! are, the longer the way, and the shorter the calls.
+//! Clients are told apart by how much longer they took and by how far the answer lies off their
+//! middle, compared with what was learned of the two services ([`super::delays`]). Against each
+//! stands that a client of somebody else fits by chance: that is the likelier the more calls there
+//! are, and the more of them take as long.
 
+use super::delays::{Fit, Pair};
 use super::facts::{CLIENT, Facts, SERVER};
-use super::index::{Index, Node};
-use super::matching::{Found, Match};
+use super::index::{Calls, Index, Node};
+use super::learning::Probe;
+use super::matching::UNSEEN;
 use super::tags::evidence;
-use crate::limits;
+use super::weights::{Candidate, Weights};
+use crate::moment::Moment;
+use smallvec::SmallVec;
+use std::f64::consts::TAU;
 
-/// Milliseconds that the clocks of two hosts may be apart here.
-const OFFSET: f64 = 150.0;
+/// Milliseconds that the clocks of two hosts may be apart, and that a way there and back takes.
+const OFFSET: f64 = 2000.0;
+const WAY: f64 = 2000.0;
 
-/// Milliseconds that a way there and back takes at most.
-const WAY: f64 = 500.0;
+/// Milliseconds of which the rate of calls is taken at least.
+const REACH: f64 = 1000.0;
 
-/// Milliseconds within which ways are not told apart.
-const NOISE: f64 = 10.0;
+/// What it says that client and answer are of one group, or of two.
+const GROUPED: f64 = 30.0;
+const APART: f64 = 0.03;
 
-/// How likely it is, beforehand, that the caller never passed.
-const ABSENT: f64 = 0.2;
+/// Odds below which a client is nobody's.
+const LEAST: f64 = 0.01;
 
-/// The client whose call the head answers. One pass without a copy: there may be as many clients
-/// as are remembered, and each root of kind SERVER asks.
-pub fn caller(index: &Index, head: &Facts) -> Found {
-    if head.kind != SERVER || head.service == 0 {
-        return Found::Nothing;
+/// A confidence from which on a caller counts as known.
+const SURE: f64 = 0.9;
+
+/// How sure a call is at most of whose services nothing was learned.
+const UNLEARNED: f64 = 0.9;
+
+/// Weighs the clients whose call the head may answer; false if that was done too often.
+pub fn weigh(index: &mut Index, head: &Facts, weights: &mut Weights, now: Moment) -> bool {
+    head.kind != SERVER || head.service == 0 || search(index, head, None, weights, now)
+}
+
+/// Searches for the caller of a call that is known, as if it were not: what of other evidence is
+/// there counts as nothing.
+pub fn probe(index: &mut Index, answer: &Facts, caller: &Node, now: Moment) -> Probe {
+    let head = Facts { session: 0, conversation: 0, ..answer.clone() };
+    let mut weights = Weights::default();
+    search(index, &head, Some(caller), &mut weights, now);
+    match weights.decide(UNSEEN).one() {
+        Some(found) if found.confidence < SURE => Probe::Abstained,
+        Some(found) if (found.trace, found.span) == (caller.trace, caller.span) => Probe::Right,
+        Some(_) => Probe::Wrong,
+        None => Probe::Abstained,
     }
-    // Clients name the service, or the address at which it was called.
+}
+
+/// Weighs the clients, the `hidden` one as if it had no answer; false if clients were gone through
+/// too often.
+fn search(
+    index: &mut Index,
+    head: &Facts,
+    hidden: Option<&Node>,
+    weights: &mut Weights,
+    now: Moment,
+) -> bool {
+    let clients = of_service(index, head).map_or(0, |calls| calls.nodes.len());
+    if !index.may_scan(clients, now) {
+        return false;
+    }
+    let (fits, background) = fitting(index, head, hidden);
+    for (number, fit, pair) in fits {
+        let Some(node) = index.node(number).copied() else { continue };
+        let odds = pair.density(fit) / background.density(duration(&node));
+        if odds < LEAST {
+            continue;
+        }
+        let trace = index.trace(node.trace, now);
+        let grouped = trace.as_ref().is_some_and(|trace| trace.shares_group(head));
+        let apart = trace.is_some_and(|trace| trace.has_group()) && head.groups().next().is_some();
+        let factor = if grouped { GROUPED } else { 1.0 };
+        let factor = if apart && !grouped { APART } else { factor };
+        let mut one = Candidate::of(&node, evidence::CLIENT_SERVER, odds * factor);
+        if !(pair.is_known() || grouped) {
+            one.most = UNLEARNED;
+        }
+        if hidden.is_none() && !grouped {
+            one.most = one.most.min(pair.trust());
+        }
+        weights.add(one);
+    }
+    true
+}
+
+/// Who called the head's service: clients name that, or the address at which it was called.
+fn of_service<'i>(index: &'i Index, head: &Facts) -> Option<&'i Calls> {
     let named = index.calls.get(head.service).filter(|calls| !calls.nodes.is_empty());
-    let calls = named.or_else(|| index.calls.get(head.peer).filter(|_| head.peer != 0));
-    let Some(calls) = calls else { return Found::Nothing };
-    // Those before the first that is forgotten are forgotten too.
-    let nodes = || calls.nodes.iter().rev().map_while(|number| index.node(*number));
-    let (mut best, mut next): (Option<(&Node, f64, f64)>, f64) = (None, f64::INFINITY);
-    let (mut passed, mut candidates, mut last) = (0, 0, None);
-    for node in nodes() {
-        (passed, last) = (passed + 1, Some(node));
-        let Some((way, offset)) = fits(index, node, head) else { continue };
-        candidates += 1;
-        if candidates > limits::ORPHAN_CANDIDATES {
-            return Found::Several(evidence::CLIENT_SERVER, candidates);
-        }
-        match best {
-            Some((_, least, _)) if way >= least => next = next.min(way),
-            before => {
-                next = before.map_or(next, |(_, least, _)| least);
-                best = Some((node, way, offset));
-            }
-        }
-    }
-    let Some((node, way, offset)) = best else { return Found::Nothing };
-    let margin = way * 3.0 + NOISE;
-    if next <= margin {
-        return Found::Several(evidence::CLIENT_SERVER, candidates);
-    }
-    let reach = nodes().next().zip(last).map_or(0, |(a, b)| a.start.abs_diff(b.start));
-    let chance = by_chance(passed, reach, way, offset, head);
-    let present = 1.0 - ABSENT;
-    let confidence = present / (present + (ABSENT + present) * chance);
-    Found::One(Match {
-        trace: node.trace,
-        span: node.span,
-        service: node.service,
-        evidence: evidence::CLIENT_SERVER,
-        tier: 2,
-        confidence: confidence.min(0.98),
-        candidates,
-        cause: None,
-        ended: node.end,
-    })
+    named.or_else(|| index.calls.get(head.peer).filter(|_| head.peer != 0))
 }
 
-/// How much longer a client took that fits, and how far its middle is from the head's.
+type Fits = SmallVec<[(u64, Fit, Pair); 8]>;
+
+/// The clients that may have been answered by the head, and how those are that may not.
+fn fitting(index: &Index, head: &Facts, hidden: Option<&Node>) -> (Fits, Background) {
+    let (mut fits, mut background) = (Fits::new(), Background::default());
+    let Some(calls) = of_service(index, head) else { return (fits, background) };
+    let mut learned: (u64, Pair) = (0, Pair::default());
+    for number in calls.nodes.iter().rev() {
+        let Some(node) = index.node(*number) else { continue };
+        let is_hidden = hidden.is_some_and(|it| (it.trace, it.span) == (node.trace, node.span));
+        if !is_hidden && index.is_answered(node) {
+            continue;
+        }
+        background.add(node);
+        if !may_call(node, head) || (node.trace == head.trace && !is_hidden) {
+            continue;
+        }
+        if learned.0 != node.service {
+            learned = (node.service, index.delays.of(node.service, head.service));
+        }
+        let fit = Fit::of(node, head.start, head.end);
+        if fit.offset.abs() <= OFFSET && (-1.0..=WAY).contains(&fit.way) {
+            fits.push((*number, fit, learned.1));
+        }
+    }
+    (fits, background)
+}
+
 #[inline]
-fn fits(index: &Index, node: &Node, head: &Facts) -> Option<(f64, f64)> {
-    let ms = |from: u64, to: u64| (to as f64 - from as f64) / 1e6;
-    let (there, back) = (ms(node.start, head.start), ms(head.end, node.end));
-    let (way, offset) = (there + back, (there - back).abs() / 2.0);
-    let group = |facts: u64, node: u64| facts == 0 || node == 0 || facts == node;
-    let fits = node.kind == CLIENT
-        && node.trace != head.trace
+fn may_call(node: &Node, head: &Facts) -> bool {
+    node.kind == CLIENT
         && node.tenant == head.tenant
-        && group(head.tool, node.tool)
-        && (0.0..=WAY).contains(&way)
-        && offset <= OFFSET
-        && !index.is_answered(node);
-    fits.then_some((way, offset))
+        && (head.tool == 0 || node.tool == 0 || head.tool == node.tool)
 }
 
-/// How many clients of somebody else would fit as well, of so many that began so many nanoseconds
-/// apart.
-fn by_chance(clients: usize, apart: u64, way: f64, offset: f64, head: &Facts) -> f64 {
-    let span = (apart as f64 / 1e6).max(1000.0);
-    let rate = clients as f64 / span;
-    let took = (head.end.saturating_sub(head.start) as f64 / 1e6).max(1.0);
-    let alike = (0.5 * (way + NOISE) / took).min(1.0);
-    rate * 2.0 * (offset + NOISE) * alike
+/// Milliseconds that a call took.
+fn duration(node: &Node) -> f64 {
+    node.end.saturating_sub(node.start) as f64 / 1e6
+}
+
+/// Calls without an answer: how many there are, and how long they take.
+#[derive(Default)]
+struct Background {
+    count: f64,
+    first: u64,
+    last: u64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Background {
+    fn add(&mut self, node: &Node) {
+        self.first = if self.count == 0.0 { node.start } else { self.first.min(node.start) };
+        self.last = self.last.max(node.start);
+        let took = (duration(node) + 1.0).ln();
+        self.count += 1.0;
+        self.sum += took;
+        self.squares += took * took;
+    }
+
+    /// How many calls there are by chance per square millisecond of start and duration.
+    fn density(&self, took: f64) -> f64 {
+        let mean = self.sum / self.count.max(1.0);
+        // A few calls say little of how long others take.
+        let spread = (self.squares / self.count.max(1.0) - mean * mean).max(0.0);
+        let sd = (spread * self.count + 4.0).sqrt() / (self.count + 4.0).sqrt();
+        let off = ((took + 1.0).ln() - mean) / sd;
+        let alike = (-0.5 * off * off).exp() / (sd * TAU.sqrt() * (took + 1.0));
+        let reach = (self.last.saturating_sub(self.first) as f64 / 1e6).max(REACH);
+        (self.count / reach * alike).max(1e-9)
+    }
 }
 
 #[cfg(test)]
@@ -144,5 +214,44 @@ mod tests {
         let address = "server.address=\"10.0.0.7\"";
         let answer = "span 1/a3 parent=a2 \"answer\" kind=server 105..295ms\n";
         check(address, address, answer, false);
+    }
+
+    /// A call from 100 to 300 ms after `at`.
+    fn asks(trace: u32, at: u32) -> String {
+        let (start, end) = (at + 100, at + 300);
+        format!(
+            "resource service.name=\"web\"\nscope -\nspan {trace:x}/a1 \"ask\" {at}ms..{end}ms\n\
+             span {trace:x}/a2 parent=a1 \"call\" kind=client {start}ms..{end}ms \
+             server.address=\"there\"\n"
+        )
+    }
+
+    /// What answers that call, by a clock that is 70 ms ahead.
+    fn answers(span: &str, at: u32) -> String {
+        let (start, end) = (at + 172, at + 368);
+        format!(
+            "resource service.name=\"there\"\nscope -\n\
+             span {span} \"answer\" kind=server {start}ms..{end}ms\n"
+        )
+    }
+
+    #[test]
+    fn what_was_learned_of_clocks_tells_calls_apart() {
+        let mut bench = Bench::new(Signal::Traces, "orphans", "{head_hold: 0s}");
+        for n in 1..=400 {
+            let answer = answers(&format!("{n:x}/{:x} parent=a2", 0x2000 + n), n * 1000);
+            bench.check_untouched(&(asks(n, n * 1000) + &answer));
+        }
+        // Two calls 70 ms apart: with clocks that agree the answer were the later one's.
+        let text = asks(0x801, 5000) + &asks(0x802, 5070) + &answers("901/b1", 5000);
+        let printed = text::print(Signal::Traces.message(), &bench.pass(request(&text)));
+        assert!(
+            printed.contains("parent.trace_id=\"00000000000000000000000000000801\""),
+            "{printed}"
+        );
+        assert!(printed.contains("status=\"resolved\""), "{printed}");
+        // Of some of the calls the caller was guessed, and found.
+        assert!(bench.metric("spanloom_orphans_probes", "result=\"right\"") > 0);
+        assert_eq!(bench.metric("spanloom_orphans_probes", "result=\"wrong\""), 0);
     }
 }

@@ -3,10 +3,11 @@
 
 use super::Mode;
 use super::backs::Backs;
-use super::facts::{Facts, INTERNAL, Reader, SERVER};
+use super::facts::{Facts, INTERNAL, Reader};
 use super::hold::{Block, Hold};
-use super::index::{self, Index, Root};
+use super::index::{Index, Root};
 use super::judge::{Judge, Verdict, legitimate};
+use super::learning;
 use super::links;
 use super::meters::{self, Meters};
 use super::noted;
@@ -29,7 +30,6 @@ use crate::processors::memory::{span_key, trace_key};
 use crate::processors::{Out, Setup};
 use crate::telemetry::Findings;
 use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,17 +195,7 @@ impl Orphans {
 
     /// Learns from a span whose parent is known.
     fn learn(&mut self, facts: &Facts, parent: u64, now: Moment) {
-        if facts.kind == SERVER {
-            self.index.calls.update(facts.service, |calls| calls.last = now.monotonic);
-        }
-        if !facts.is_boundary() || !index::is_sample(facts.trace) {
-            return;
-        }
-        let above = self.index.near(facts.trace, parent, now).map(|node| node.operation);
-        if let Some(above) = above {
-            let edge = self.index.hasher.hash_one((above, facts.operation));
-            self.index.edges.update(edge, |seen| *seen = seen.saturating_add(1));
-        }
+        learning::learn(&mut self.index, &self.meters, (facts, parent), false, now);
     }
 
     /// Says that all of the head's trace is below its parent, if that is resolved.
@@ -266,36 +256,35 @@ impl Orphans {
 
     /// Judges the heads of a block. Yields the block again if it is to wait longer: for evidence,
     /// or for the fragments into which its own go.
-    fn release(&mut self, block: Block, waits: Waits, now: Moment, out: &mut Out) -> Option<Block> {
+    fn release(
+        &mut self,
+        mut block: Block,
+        waits: Waits,
+        now: Moment,
+        out: &mut Out,
+    ) -> Option<Block> {
         let waited = now.monotonic.saturating_sub(block.came);
         let last = waits != Waits::All || waited >= self.hold_max;
         let alone = matches!(waits, Waits::Nothing | Waits::Room) || waited >= self.hold_max;
-        let mut verdicts = Vec::with_capacity(block.heads.len());
-        for (number, head) in block.heads.iter().enumerate() {
-            verdicts.push(match (head, block.decided(number)) {
-                (None, _) => Verdict::Pass,
-                (_, Some(finding)) => Verdict::Tag(Box::new(finding.clone())),
-                (Some(head), None) => match self.judge(now).due(head, last) {
-                    Verdict::Wait => return Some(block),
-                    verdict => verdict,
-                },
-            });
+        if !block.judge(&mut self.judge(now), last) {
+            return Some(block);
         }
         let mut moves = vec![];
         if self.mode == Mode::Rewrite {
-            if !alone && rewrite::awaits(&block, &verdicts, &self.hold) {
+            if !alone && rewrite::awaits(&block, &self.hold) {
                 return Some(block);
             }
             let known = (&mut self.index, &mut self.seen);
-            moves = self.rewrites.decide(&block, &verdicts, known, now);
+            moves = self.rewrites.decide(&block, known, now);
             self.rewrites.close(&block);
         }
         let mut edits = std::mem::take(&mut self.edits);
+        let verdicts = std::mem::take(&mut block.verdicts);
         let heads = verdicts.into_iter().zip(&block.heads);
         for (((verdict, head), item), number) in heads.zip(block.spans()).zip(0..) {
             let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
             match (verdict, head) {
-                (Verdict::Tag(mut finding), Some(head)) => {
+                (Some(Verdict::Tag(mut finding)), Some(head)) => {
                     finding.wait_ms = i64::try_from(waited.as_millis()).ok();
                     if waits == Waits::Room {
                         finding.give_up();
@@ -305,10 +294,13 @@ impl Orphans {
                     }
                     self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
-                (_, Some(Facts { trace, parent: Some(parent), .. }))
-                    if !self.seen.contains(*trace, *parent) =>
-                {
-                    self.meters.open.add(1);
+                (_, Some(head @ Facts { parent: Some(parent), .. })) => {
+                    if self.seen.contains(head.trace, *parent) {
+                        let span = (head, *parent);
+                        learning::learn(&mut self.index, &self.meters, span, true, now);
+                    } else {
+                        self.meters.open.add(1);
+                    }
                 }
                 _ => {}
             }
@@ -423,7 +415,8 @@ impl Inspector for Orphans {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        let block = Block { batch, heads, came: now.monotonic, decided: vec![] };
+        let (verdicts, decided) = (vec![], vec![]);
+        let block = Block { batch, heads, verdicts, came: now.monotonic, decided };
         if self.mode == Mode::Rewrite {
             self.rewrites.open(&block);
         }

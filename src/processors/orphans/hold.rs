@@ -3,6 +3,7 @@
 
 use super::facts::Facts;
 use super::index::CANDIDATES;
+use super::judge::{Judge, Verdict};
 use super::tags::Finding;
 use crate::account::Charge;
 use crate::batch::Batch;
@@ -21,6 +22,8 @@ pub struct Block {
     pub batch: Batch,
     /// Of each span that is held in it, in order; `None` of those that are no heads.
     pub heads: Vec<Option<Facts>>,
+    /// What is known of the heads already, while others of the block wait.
+    pub verdicts: Vec<Option<Verdict>>,
     pub came: Duration,
     /// What was found of some of them already, by their places in `heads`.
     pub decided: Vec<(usize, Finding)>,
@@ -35,6 +38,34 @@ impl Block {
     pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
         let groups = self.batch.request().resource_groups();
         groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
+    }
+
+    /// Judges the heads, and says whether all are judged. What is certain of one stays so, since
+    /// what speaks for it may be forgotten while others wait. The other roots are judged when the
+    /// block is due and when nothing waits any more, and not in between.
+    pub fn judge(&mut self, judge: &mut Judge<'_>, last: bool) -> bool {
+        let first = self.verdicts.is_empty();
+        self.verdicts.iter_mut().for_each(|it| *it = it.take().filter(Verdict::is_certain));
+        self.verdicts.resize_with(self.heads.len(), || None);
+        let mut waits = false;
+        for roots in [false, true] {
+            if roots && waits && !first {
+                break;
+            }
+            for (place, (head, verdict)) in self.heads.iter().zip(&mut self.verdicts).enumerate() {
+                let Some(head) = head.as_ref().filter(|head| head.parent.is_none() == roots) else {
+                    continue;
+                };
+                if verdict.is_none() {
+                    let decided = self.decided.iter().find(|(known, _)| *known == place);
+                    let decided = decided.map(|(_, found)| Verdict::Tag(Box::new(found.clone())));
+                    let judged = decided.unwrap_or_else(|| judge.due(head, last));
+                    waits |= judged == Verdict::Wait;
+                    *verdict = Some(judged);
+                }
+            }
+        }
+        !waits
     }
 
     /// The traces of the roots in it.

@@ -11,6 +11,7 @@
 //! date when somebody asks.
 
 use super::ages::Ages;
+use super::delays::Delays;
 use super::facts::{CLIENT, CONSUMER, Facts, SERVER};
 use super::seen::Seen;
 use super::words::Role;
@@ -107,6 +108,11 @@ impl Trace {
         head.groups().any(known)
     }
 
+    /// Whether spans of it are of any group.
+    pub fn has_group(&self) -> bool {
+        self.sessions[0] != 0 || self.conversations[0] != 0
+    }
+
     /// Whether it is several traces in one.
     pub fn is_over_merged(&self) -> bool {
         let long = self.last.saturating_sub(self.first) > limits::ORPHAN_MERGED_AGE
@@ -143,6 +149,30 @@ impl<T: PartialEq + Copy, const N: usize> Few<T, N> {
     }
 }
 
+/// The traces of a group, and when one of them ended that began before the latest: what is known of
+/// it when they are forgotten.
+#[derive(Default)]
+pub struct Group {
+    pub traces: Few<u128, GROUP_TRACES>,
+    latest: (u128, u64),
+    before: u64,
+}
+
+impl Group {
+    fn add(&mut self, trace: u128, end: u64) {
+        self.traces.add(trace);
+        if self.latest.0 != trace {
+            self.before = self.before.max(self.latest.1);
+            self.latest = (trace, end);
+        }
+    }
+
+    /// The latest end that is known of a trace that is not this one; 0 if there is none.
+    pub fn last_beside(&self, trace: u128) -> u64 {
+        if self.latest.0 == trace { self.before } else { self.latest.1 }
+    }
+}
+
 /// How often spans of an operation have a parent.
 #[derive(Clone, Copy, Default)]
 pub struct Rate {
@@ -160,6 +190,9 @@ impl Rate {
         f64::from(self.children) / f64::from(self.total().max(1))
     }
 }
+
+/// Spans of an operation after which its share of children counts.
+const SAMPLES: u32 = 20;
 
 /// Whether operations are learned from this trace: one of four is enough.
 pub fn is_sample(trace: u128) -> bool {
@@ -200,16 +233,19 @@ pub struct Index {
     spans: RefCell<Ages<u64>>,
     listed: Cell<u64>,
     keys: Ages<Few<u64, CANDIDATES>>,
-    groups: Ages<Few<u128, GROUP_TRACES>>,
+    groups: Ages<Group>,
     pub rates: Ages<Rate>,
     /// How often an operation was seen below another.
     pub edges: Ages<u32>,
     /// Clients by whom they call.
     pub calls: Ages<Calls>,
+    pub delays: Delays,
     /// Parents of spans of other processes, and a bit by number for the nodes of which that was
     /// found: clients of a busy service are asked about again and again.
     answered: Seen,
     found: Vec<Cell<u64>>,
+    /// How many were gone through for heads in the latest second.
+    scans: (u64, usize),
     pub traces: Memory<Trace>,
     pub hasher: RandomState,
 }
@@ -219,6 +255,20 @@ pub struct Index {
 pub struct Calls {
     pub nodes: VecDeque<u64>,
     pub last: Duration,
+}
+
+impl Calls {
+    /// Adds a client. When there are too many, those go that were answered or forgotten, as `open`
+    /// says of a number; and the oldest, if that is not enough.
+    fn add(&mut self, number: u64, now: Moment, open: impl Fn(u64) -> bool) {
+        self.last = now.monotonic;
+        if self.nodes.len() >= limits::ORPHAN_CALLS {
+            self.nodes.retain(|number| open(*number));
+            let over = self.nodes.len().saturating_sub(limits::ORPHAN_CALLS / 4 * 3);
+            self.nodes.drain(..over);
+        }
+        self.nodes.push_back(number);
+    }
 }
 
 impl Index {
@@ -235,8 +285,10 @@ impl Index {
             rates: Ages::new(limits::ORPHAN_OPERATIONS),
             edges: Ages::new(limits::ORPHAN_OPERATIONS * 4),
             calls: Ages::new(limits::ORPHAN_OPERATIONS),
+            delays: Delays::new(hasher.clone()),
             answered: Seen::new(limit),
             found: vec![Cell::new(0); limit / 64 + 1],
+            scans: (0, 0),
             traces,
             hasher,
         }
@@ -312,14 +364,45 @@ impl Index {
         (place / 64, 1 << (place % 64))
     }
 
+    /// Whether so many spans of an operation have a parent.
+    pub fn is_child(&self, operation: u64, share: f64) -> bool {
+        let rate = self.rates.get(operation).copied().unwrap_or_default();
+        rate.total() >= SAMPLES && rate.share() >= share
+    }
+
+    /// The share of spans of an operation that are roots, if that is known.
+    pub fn share_of_roots(&self, operation: u64) -> Option<f64> {
+        let rate = self.rates.get(operation)?;
+        (rate.total() >= SAMPLES).then(|| 1.0 - rate.share())
+    }
+
     /// Those that offer `key`.
     pub fn offering(&self, key: u64) -> Option<&Few<u64, CANDIDATES>> {
         self.keys.get(key)
     }
 
     /// The traces of a group.
-    pub fn group(&self, group: u64) -> Option<&Few<u128, GROUP_TRACES>> {
+    pub fn group(&self, group: u64) -> Option<&Group> {
         self.groups.get(group)
+    }
+
+    /// The boundary spans, the last that came first.
+    pub fn latest_first(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().rev()
+    }
+
+    /// Whether so many of them may be gone through once more: only so many in a second.
+    pub fn may_scan(&mut self, nodes: usize, now: Moment) -> bool {
+        let second = now.monotonic.as_secs();
+        if self.scans.0 != second {
+            self.scans = (second, 0);
+        }
+        let all = self.scans.1.saturating_add(nodes);
+        let may = all <= limits::ORPHAN_SCANNED;
+        if may {
+            self.scans.1 = all;
+        }
+        may
     }
 
     /// The boundary spans of a trace, the latest first, up to a bound.
@@ -396,7 +479,7 @@ impl Index {
             trace.latest = run.latest;
         });
         for group in fresh {
-            self.groups.update(group, |traces| traces.add(run.trace));
+            self.groups.update(group, |known| known.add(run.trace, run.end));
         }
     }
 
@@ -450,13 +533,13 @@ impl Index {
             self.answer(facts.trace, parent);
         }
         if client && facts.peer != 0 {
-            self.calls.update(facts.peer, |calls| {
-                calls.last = now.monotonic;
-                if calls.nodes.len() >= limits::ORPHAN_CALLS {
-                    calls.nodes.pop_front();
-                }
-                calls.nodes.push_back(number);
-            });
+            let (nodes, first) = (&self.nodes, self.first);
+            let at = |number: u64| usize::try_from(number.checked_sub(first)?).ok();
+            let is_open = |number: u64| {
+                let node = at(number).and_then(|at| nodes.get(at));
+                node.is_some_and(|node| !self.answered.contains(node.trace, node.span))
+            };
+            self.calls.update(facts.peer, |calls| calls.add(number, now, is_open));
         }
         if is_sample(facts.trace) {
             self.rates.update(facts.operation, |rate| match facts.parent {

@@ -1,27 +1,29 @@
 //! What is wrong at a head, if anything: which signatures apply, and what the search for a parent
 //! found.
 
-use super::calls;
 use super::facts::{CONSUMER, Facts, SERVER};
 use super::index::{Index, Trace};
 use super::matching::{Found, Match, Search};
+use super::process;
 use super::seen::Seen;
 use super::tags::{Finding, Parent, Signature, cause, evidence, status};
 use super::words::Role;
 use crate::limits;
 use crate::moment::Moment;
+use smallvec::smallvec;
 use std::time::Duration;
 
 /// Shares of children: an operation that usually has a parent, and one that nearly always has.
 const USUALLY: f64 = 0.5;
 const NEARLY_ALWAYS: f64 = 0.9;
-/// Spans after which a share counts.
-const SAMPLES: u32 = 20;
 /// An operation whose spans are roots, and after how many it counts as that.
 const NEVER: f64 = 0.02;
 const SAMPLES_NEVER: u32 = 500;
 
-/// Gaps below this are no gaps.
+/// A confidence from which on a call that was guessed is evidence itself.
+const SURE: f64 = 0.9;
+
+/// Gaps below this are no gaps, unless a message waited.
 const GAP_MIN: u64 = 50_000_000;
 
 /// What is looked at.
@@ -43,6 +45,16 @@ pub enum Verdict {
     Tag(Box<Finding>),
     /// Its parent, or evidence of it, may still come.
     Wait,
+}
+
+impl Verdict {
+    /// Whether more evidence could hardly change it.
+    pub fn is_certain(&self) -> bool {
+        match self {
+            Verdict::Tag(finding) => finding.parent.as_ref().is_some_and(|p| p.confidence >= SURE),
+            Verdict::Pass | Verdict::Wait => false,
+        }
+    }
 }
 
 impl Judge<'_> {
@@ -89,7 +101,7 @@ impl Judge<'_> {
         }
         let hardly_a_root = matches!(head.role, Role::Tool | Role::Llm | Role::Leaf);
         let answers = head.kind == SERVER;
-        let usual_child = rate.total() >= SAMPLES && rate.share() >= USUALLY;
+        let usual_child = self.index.is_child(head.operation, USUALLY);
         let named =
             head.names.iter().any(|key| !answers || self.index.offering(key.hash).is_some());
         (hardly_a_root && (!answers || self.is_called(head.service)))
@@ -125,7 +137,7 @@ impl Judge<'_> {
     /// Whether another trace of the head's groups may be open.
     fn has_company(&mut self, head: &Facts) -> bool {
         let groups = head.groups().filter_map(|group| self.index.group(group));
-        let traces: Vec<u128> = groups.flat_map(|few| few.all.iter().copied()).collect();
+        let traces: Vec<u128> = groups.flat_map(|g| g.traces.all.iter().copied()).collect();
         let (index, now) = (&mut *self.index, self.now);
         traces.into_iter().filter(|trace| *trace != head.trace).any(|trace| {
             index.trace(trace, now).is_some_and(|t| t.root.is_none() || t.end >= head.start)
@@ -143,39 +155,45 @@ impl Judge<'_> {
         head.kind == SERVER && head.remote() != Some(false) && !self.is_called(head.service)
     }
 
+    fn search(&mut self) -> Search<'_> {
+        let (tool_below_agent, now) = (self.tool_below_agent, self.now);
+        Search { index: self.index, tool_below_agent, now, gave_up: false }
+    }
+
     /// A root: what is wrong, and whether more evidence could not change it.
     fn root(&mut self, head: &Facts) -> (Option<Finding>, bool) {
         let Some(trace) = self.index.trace(head.trace, self.now) else { return (None, true) };
-        let mut search =
-            Search { index: self.index, tool_below_agent: self.tool_below_agent, now: self.now };
+        let mut search = self.search();
         let exact = search.exact(head);
         let second = is_second(&trace, head);
         let merged = trace.is_over_merged();
-        let (grouped, amid) = if second { (Found::Nothing, None) } else { search.in_groups(head) };
-        let calls = calls::caller(search.index, head);
-        self.called = !matches!(calls, Found::Nothing);
-        let found = match (exact, calls, grouped) {
-            (Found::One(found), ..) => Found::One(found),
-            (_, Found::One(mut found), _) => {
-                let known = search.index.trace(found.trace, self.now);
-                if known.is_some_and(|trace| trace.shares_group(head)) {
-                    found.confidence = 0.98;
-                }
-                Found::One(found)
-            }
-            (several, ..) if second => match search.in_trace(head) {
-                Found::Nothing => several,
-                found => found,
-            },
-            (several, calls, Found::Nothing) => match several {
-                Found::Nothing => calls,
-                several => several,
-            },
-            (.., grouped) => grouped,
+        let (traces, amid) = match second {
+            true => (smallvec![(head.trace, trace)], None),
+            false => search.groups(head),
+        };
+        let (mut by_time, called) = match exact {
+            Found::One(_) => (Found::Nothing, false),
+            _ => search.by_time(head, &traces),
+        };
+        let known = !matches!((&exact, &by_time), (Found::Nothing, Found::Nothing));
+        if process::is_step(head) && !second && !known {
+            let found = search.in_process(head);
+            search.gave_up |= found.is_none();
+            by_time = found.unwrap_or_default();
+        }
+        let nearly = search.index.is_child(head.operation, NEARLY_ALWAYS);
+        let budget = search.gave_up && !known;
+        self.called = called;
+        let found = match (exact, by_time) {
+            (Found::One(found), _) => Found::One(found),
+            (several, Found::Nothing) => several,
+            (_, found) => found,
         };
         let elsewhere = found.one().is_some_and(|found| found.trace != head.trace);
         let keyed = found.one().is_some_and(|found| found.tier <= 1);
-        let called = found.one().is_some_and(|found| found.evidence == evidence::CLIENT_SERVER);
+        let guessed = |found: &&Match| found.evidence == evidence::CLIENT_SERVER;
+        let called =
+            found.one().filter(guessed).is_some_and(|found| found.confidence >= SURE || nearly);
         let end = amid.filter(|_| self.may_be_amid(head));
         let amid = end.is_some();
         let mut finding = Finding::default();
@@ -209,15 +227,13 @@ impl Judge<'_> {
         if let Some(end) = end {
             gap(&mut finding, head, end);
         }
-        finding.cause = self.cause(head, &finding);
+        finding.cause = self.cause(head, &finding).or(budget.then_some(cause::BUDGET));
         (Some(finding), sure)
     }
 
     /// Whether the head is no beginning of a turn of its own.
     fn may_be_amid(&self, head: &Facts) -> bool {
-        let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();
-        let usual_child = rate.total() >= SAMPLES && rate.share() >= NEARLY_ALWAYS;
-        usual_child || head.kind != SERVER
+        head.kind != SERVER || self.index.is_child(head.operation, NEARLY_ALWAYS)
     }
 
     /// Why a root stands where it does.
@@ -259,11 +275,12 @@ impl Judge<'_> {
             None if !settled(trace.last) => return Verdict::Wait,
             _ => {}
         }
-        let mut search =
-            Search { index: self.index, tool_below_agent: self.tool_below_agent, now: self.now };
+        let mut search = self.search();
         // Others name the same parent: it may still come.
         let found = match search.exact(head) {
-            Found::One(found) if Some(found.span) == head.parent => Found::Nothing,
+            Found::One(found) if Some(found.span) == head.parent || found.confidence < SURE => {
+                Found::Nothing
+            }
             // The head names another one, so this is not certain.
             Found::One(found) => Found::One(Match { confidence: 0.85, ..found }),
             found => found,
@@ -337,7 +354,11 @@ fn conclude(finding: &mut Finding, head: &Facts, found: Found, basis: &'static s
 /// The time between `ended`, if that is known, and the head: nothing explains it.
 fn gap(finding: &mut Finding, head: &Facts, ended: u64) {
     let Some(gap) = head.start.checked_sub(ended).filter(|_| ended > 0) else { return };
-    if gap >= GAP_MIN && gap <= limits::ORPHAN_GAP_MAX.as_nanos() as u64 {
+    let (least, most) = match head.kind {
+        CONSUMER => (1, limits::ORPHAN_TRANSIT_MAX),
+        _ => (GAP_MIN, limits::ORPHAN_GAP_MAX),
+    };
+    if gap >= least && gap <= most.as_nanos() as u64 {
         finding.add(Signature::UnexplainedGap);
         finding.gap_ms = Some(gap as f64 / 1e6);
     }

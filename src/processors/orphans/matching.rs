@@ -1,17 +1,36 @@
 //! The search for a head's parent, by tier: what the head noted itself, keys that exactly one
-//! caller offered, and the spans of its groups that hold it in time.
+//! caller offered, and then whoever is the likeliest by time.
 //!
 //! A parent has passed here, or is named as parent by a span that did. A group never chooses a
 //! parent, it only says where to look.
 
+use super::calls;
 use super::facts::{CLIENT, CONSUMER, Facts, PRODUCER, SERVER, Sort};
+use super::holders::Holders;
 use super::index::{Index, Node, Trace};
+use super::process;
 use super::tags::evidence;
+use super::weights::Weights;
 use super::words::Role;
 use crate::limits;
 use crate::moment::Moment;
 use smallvec::SmallVec;
-use std::hash::BuildHasher;
+
+/// The odds that a parent never passed: of a head in another trace, and of one in its own.
+pub const UNSEEN: f64 = 0.25;
+const UNSEEN_OWN: f64 = 0.05;
+
+/// What is added of an operation whose spans are all roots: it may always be called from outside.
+const UNSEEN_ROOT: f64 = 4.75;
+
+/// What is added by each run of a process of which no step is near.
+const UNLIKELY: f64 = 0.02;
+
+/// How sure a tool's parent is if only the model is known that asked for it, and not the agent.
+const UNKNOWN_AGENT: f64 = 0.85;
+
+/// Traces, and what is known of them.
+pub type Traces = SmallVec<[(u128, Trace); 4]>;
 
 /// Nanoseconds.
 const SKEW: u64 = limits::ORPHAN_SKEW.as_nanos() as u64;
@@ -57,6 +76,8 @@ pub struct Search<'i> {
     /// Whether the parent of a tool is the agent, and not the model.
     pub tool_below_agent: bool,
     pub now: Moment,
+    /// Callers were not searched by time, since that was done too often.
+    pub gave_up: bool,
 }
 
 impl Search<'_> {
@@ -157,6 +178,9 @@ impl Search<'_> {
                 (found.span, found.ended) = (node.parent, 0);
                 let parent = self.index.find(node.trace, node.parent);
                 found.service = parent.map_or(node.service, |parent| parent.service);
+            } else if !nested {
+                // The model is torn off too, and whose step it was is not known.
+                found.confidence = UNKNOWN_AGENT;
             }
         }
         found
@@ -180,13 +204,13 @@ impl Search<'_> {
         true
     }
 
-    /// The parent among the traces of the head's groups, and whether the head is amid one of them.
-    /// The end of the latest of those traces is yielded too.
-    pub fn in_groups(&mut self, head: &Facts) -> (Found, Option<u64>) {
-        let mut traces: SmallVec<[(u128, Trace); 4]> = SmallVec::new();
+    /// The traces of the head's groups that it is amid of, and when the latest of them ended.
+    pub fn groups(&mut self, head: &Facts) -> (Traces, Option<u64>) {
+        let (mut traces, mut last) = (Traces::new(), 0);
         for group in head.groups().collect::<SmallVec<[u64; 2]>>() {
-            let few = self.index.group(group).map(|few| (few.all.clone(), few.more));
-            let Some((all, more)) = few else { continue };
+            let Some(known) = self.index.group(group) else { continue };
+            last = last.max(known.last_beside(head.trace));
+            let (all, more) = (known.traces.all.clone(), known.traces.more);
             if more && all.len() < 2 {
                 continue;
             }
@@ -202,13 +226,16 @@ impl Search<'_> {
             }
         }
         let end = traces.iter().map(|(_, trace)| trace.end).max();
-        (self.holder(head, &traces, evidence::SESSION), end)
+        (traces, end.or_else(|| self.sent_from(head, last)))
     }
 
-    /// The parent within the head's own trace.
-    pub fn in_trace(&mut self, head: &Facts) -> Found {
-        let Some(trace) = self.index.trace(head.trace, self.now) else { return Found::Nothing };
-        self.holder(head, &[(head.trace, trace)], evidence::TRACE_ID)
+    /// When those ended that are forgotten, and of which the head still is: a message may have
+    /// waited for long. Only where such messages usually have a sender.
+    fn sent_from(&self, head: &Facts, last: u64) -> Option<u64> {
+        let most = limits::ORPHAN_TRANSIT_MAX.as_nanos() as u64;
+        let waited = head.start.checked_sub(last).is_some_and(|waited| waited <= most);
+        let sent = head.kind == CONSUMER && self.index.is_child(head.operation, 0.5);
+        (last > 0 && waited && sent).then_some(last)
     }
 
     /// Whether the head begins while `trace` goes on, and not with it.
@@ -216,109 +243,42 @@ impl Search<'_> {
         let begun = trace.start.saturating_add(limits::ORPHAN_DISTANCE.as_nanos() as u64);
         let own = trace.root.is_some_and(|root| root.operation == head.operation);
         let waits = head.kind == CONSUMER;
-        let grace = if waits { limits::ORPHAN_GAP_MAX.as_nanos() as u64 } else { 0 };
+        let grace = if waits { limits::ORPHAN_TRANSIT_MAX.as_nanos() as u64 } else { 0 };
         let end = trace.end.saturating_add(grace);
         begun <= head.start && head.start <= end && !own && !trace.is_over_merged()
     }
 
-    /// The innermost span of `traces` that holds the head and may have called it.
-    fn holder(&self, head: &Facts, traces: &[(u128, Trace)], evidence: &'static str) -> Found {
-        let mut holders: SmallVec<[(u32, Node); 8]> = SmallVec::new();
-        let mut proxies: SmallVec<[(Node, u64); 4]> = SmallVec::new();
-        let share = limits::ORPHAN_TRACE_NODES / traces.len().max(1);
-        for (_, trace) in traces {
-            let mut proxy: Option<Node> = None;
-            for node in self.index.of_trace(Index::latest(trace)).take(share) {
-                if node.span == head.span || self.is_below(node, head) {
-                    continue;
-                }
-                let answers = matches!(head.kind, SERVER | CONSUMER);
-                let answered = node.kind == CLIENT && answers && self.index.is_answered(node);
-                if let Some(rank) = rank(node, head).filter(|_| !answered) {
-                    holders.push((rank, *node));
-                }
-                // A step that is done and whose parent has not come: that one is still open.
-                let done = node.parent != 0 && node.end <= head.start.saturating_add(SKEW / 100);
-                let open = done && self.index.find(node.trace, node.parent).is_none();
-                let sibling = matches!(node.role, Role::Llm | Role::Tool);
-                if open && sibling && proxy.is_none_or(|known| known.end < node.end) {
-                    proxy = Some(*node);
-                }
-            }
-            if let Some(proxy) = proxy.filter(|_| head.kind != CONSUMER) {
-                proxies.push((proxy, proxy.parent));
-            }
-        }
-        self.innermost(head, &holders, &proxies, evidence)
+    /// The parent by what it says of itself and by time: among the clients of the head's service,
+    /// and the spans of `traces`. Whether a client may have called it is yielded too.
+    pub fn by_time(&mut self, head: &Facts, traces: &[(u128, Trace)]) -> (Found, bool) {
+        let mut weights = Weights::default();
+        self.gave_up |= !calls::weigh(self.index, head, &mut weights, self.now);
+        let called = !weights.is_empty();
+        let own = traces.iter().any(|(trace, _)| *trace == head.trace);
+        let evidence = if own { evidence::TRACE_ID } else { evidence::SESSION };
+        Holders { index: self.index, head, evidence }.weigh(traces, &mut weights);
+        // What usually is a root mostly is called from outside.
+        let roots = self.index.share_of_roots(head.operation).unwrap_or(0.0);
+        let unseen = if own { UNSEEN_OWN } else { UNSEEN + UNSEEN_ROOT * roots };
+        (weights.decide(unseen), called)
     }
 
-    fn innermost(
-        &self,
-        head: &Facts,
-        holders: &[(u32, Node)],
-        proxies: &[(Node, u64)],
-        evidence: &'static str,
-    ) -> Found {
-        let candidates = holders.len() + proxies.len();
-        let learned = |node: &Node| {
-            let edge = self.index.hasher.hash_one((node.operation, head.operation));
-            self.index.edges.get(edge).copied().unwrap_or(0)
-        };
-        let known = holders.iter().any(|(_, node)| learned(node) > 0);
-        let fits = holders.iter().filter(|(_, node)| !known || learned(node) > 0);
-        let mut fits: SmallVec<[(u32, &Node); 8]> =
-            fits.map(|(rank, node)| (*rank, node)).collect();
-        let best = fits.iter().map(|(rank, _)| *rank).min().unwrap_or(u32::MAX);
-        fits.retain(|(rank, _)| *rank == best);
-        if fits.len() > limits::ORPHAN_HOLDERS {
-            return Found::Several(evidence, candidates);
+    /// The parent of a step that belongs to no group, among the runs of its process; `None` if that
+    /// was asked too often.
+    pub fn in_process(&mut self, head: &Facts) -> Option<Found> {
+        let all = self.index.len().min(limits::ORPHAN_SCAN);
+        if !self.index.may_scan(all, self.now) {
+            return None;
         }
-        // Those that hold another one of them are further out.
-        let inner: SmallVec<[&Node; 8]> = fits.iter().map(|(_, node)| *node).collect();
-        fits.retain(|(_, node)| !inner.iter().any(|other| self.holds(node, other)));
-        let confidence = |one: &Node| match (known, evidence) {
-            _ if head.kind == CONSUMER && one.kind != PRODUCER => 0.5,
-            (true, _) => 0.97,
-            _ if one.kind == CLIENT && is_peer(one, head) => 0.97,
-            (false, evidence::TRACE_ID) => 0.92,
-            (false, _) if one.role == Role::Agent => 0.93,
-            _ => 0.85,
-        };
-        let found = |node: &Node, span, confidence| Match {
-            trace: node.trace,
-            span,
-            service: node.service,
-            evidence,
-            tier: 2,
-            confidence,
-            candidates,
-            cause: None,
-            ended: if span == node.span { node.end } else { 0 },
-        };
-        match (fits.as_slice(), proxies) {
-            ([], []) => Found::Nothing,
-            ([], [(node, parent)]) => Found::One(found(node, *parent, 0.9)),
-            ([(_, node)], _) => Found::One(found(node, node.span, confidence(node))),
-            _ => Found::Several(evidence, candidates),
+        let runs = process::runs(self.index, head);
+        let mut traces = Traces::new();
+        for trace in runs.traces {
+            traces.extend(self.index.trace(trace, self.now).map(|known| (trace, known)));
         }
-    }
-
-    /// Whether `outer` is an ancestor of `inner`, by ids.
-    fn holds(&self, outer: &Node, inner: &Node) -> bool {
-        let mut at = *inner;
-        for _ in 0..limits::ORPHAN_DEPTH {
-            if at.trace != outer.trace || at.parent == 0 {
-                return false;
-            }
-            if at.parent == outer.span {
-                return true;
-            }
-            match self.index.find(at.trace, at.parent) {
-                Some(parent) => at = *parent,
-                None => return false,
-            }
-        }
-        false
+        let mut weights = Weights::default();
+        Holders { index: self.index, head, evidence: evidence::INSTANCE }
+            .weigh(&traces, &mut weights);
+        Some(weights.decide(UNSEEN + runs.open as f64 * UNLIKELY))
     }
 }
 
@@ -327,18 +287,28 @@ fn calls(node: &Node, head: &Facts, sort: Sort) -> bool {
     match sort {
         Sort::ToolCall => match node.role {
             Role::Llm => head.role != Role::Llm,
+            Role::Tool if head.role == Role::Tool => runs(node, head),
             _ => node.kind != SERVER || head.kind != CLIENT,
         },
         Sort::Message => node.kind != CONSUMER,
         Sort::Mcp => node.kind != SERVER,
-        Sort::Request | Sort::Task => node.kind != SERVER || head.kind != SERVER,
+        // Who answers a request may send another one under its id meanwhile.
+        Sort::Request | Sort::Task => {
+            node.kind != SERVER || (head.kind != SERVER && runs(node, head))
+        }
         _ => true,
     }
 }
 
-/// Whether a client says that it calls the head's service, or the same tool.
-fn is_peer(node: &Node, head: &Facts) -> bool {
-    (node.tool != 0 && node.tool == head.tool) || (node.peer != 0 && node.peer == head.service)
+/// Whether a span runs another one with the id of the same call: it asks and the other one answers,
+/// or it holds the other one in time. Never both each other.
+fn runs(node: &Node, head: &Facts) -> bool {
+    let holds = node.start <= head.start && head.end <= node.end;
+    match (node.kind, head.kind) {
+        (CLIENT, SERVER) => true,
+        (SERVER, CLIENT) if node.service != head.service => false,
+        _ => holds && (node.start, node.end) != (head.start, head.end),
+    }
 }
 
 /// How far a caller is from the head: clients first, then who holds the call, then the model.
@@ -347,37 +317,5 @@ fn distance(node: &Node, head: &Facts) -> u8 {
         (Role::Llm, _) => 2,
         (_, CLIENT | PRODUCER) if matches!(head.kind, SERVER | CONSUMER) => 0,
         _ => 1,
-    }
-}
-
-/// How well a span suits as parent of a head that it holds in time; `None` if it does not.
-fn rank(node: &Node, head: &Facts) -> Option<u32> {
-    let slack = 2_000_000;
-    // Clocks of two hosts are not one.
-    let slack = if node.service == head.service { slack } else { 75 * slack };
-    let begun = node.start <= head.start.saturating_add(slack);
-    if head.kind == CONSUMER {
-        let sent = node.end <= head.start.saturating_add(SKEW);
-        return match (node.kind, node.role) {
-            (PRODUCER, _) if begun && sent => Some(0),
-            (SERVER, _) | (_, Role::Agent) if begun => Some(2),
-            _ => None,
-        };
-    }
-    if !begun || node.end.saturating_add(slack) < head.end {
-        return None;
-    }
-    let same_tool = is_peer(node, head);
-    match (head.role, head.kind, node.role, node.kind) {
-        (_, SERVER, Role::Llm, _) => None,
-        (_, SERVER, _, CLIENT) if same_tool => Some(0),
-        (_, SERVER, _, CLIENT) => Some(1),
-        (_, SERVER, Role::Tool, _) => Some(2),
-        (_, _, Role::Agent | Role::Chain, _) => Some(3),
-        (Role::Agent | Role::Chain | Role::Llm, _, Role::Tool, _) => Some(3),
-        (Role::None | Role::Leaf, _, Role::Tool, _) => Some(3),
-        (Role::Tool, _, Role::Llm, _) => Some(4),
-        (_, _, Role::None, SERVER | CONSUMER) => Some(5),
-        _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! What is told of the engine: findings by signature, heads that went undecided, memory.
 
 use super::index::Trace;
+use super::learning::Probe;
 use super::tags::{Signature, status};
 use crate::config::Section;
 use crate::processors::Setup;
@@ -17,6 +18,8 @@ pub struct Meters {
     found: Vec<Counter>,
     /// By status, of those findings whose parent is not said to be known.
     abstained: Vec<(&'static str, Counter)>,
+    /// In the order of [`Probe`].
+    probes: [Counter; 3],
     pub late: Counter,
     pub open: Counter,
     pub hurried: Counter,
@@ -37,7 +40,12 @@ impl Meters {
             let help = "Spans tagged without a parent that is known, by what stood against it.";
             (status, setup.counter("spanloom_orphans_abstained", help, &[("cause", status)]))
         };
+        let probe = |result| {
+            let help = "Callers that were known and guessed by time alone, by how that ended.";
+            setup.counter("spanloom_orphans_probes", help, &[("result", result)])
+        };
         Meters {
+            probes: ["right", "wrong", "abstained"].map(probe),
             abstained: ABSTAINED.map(abstained).into(),
             found: Signature::ALL.iter().map(found).collect(),
             late: setup.counter("spanloom_orphans_late", late, &[]),
@@ -53,6 +61,11 @@ impl Meters {
 }
 
 impl Meters {
+    /// Counts a guess.
+    pub fn probed(&self, probe: Probe) {
+        self.probes.get(probe as usize).iter().for_each(|counter| counter.add(1));
+    }
+
     /// Counts a finding.
     pub fn tagged(&self, signature: Signature, status: &str) {
         self.found.get(signature as usize).iter().for_each(|counter| counter.add(1));

@@ -21,6 +21,11 @@
 //! is one that was seen or that a span named which was seen, and several parents with an equal
 //! claim are none. All memory is bounded in entries and time, held heads in bytes.
 //!
+//! Exact keys choose a parent by themselves ([`matching`]). Without one, whoever may be it is
+//! weighed: clients of the head's service ([`calls`]), spans of its session or trace that were open
+//! ([`holders`]), runs of its own process ([`process`]), against each other and against nobody
+//! ([`weights`]), by what was learned of intact spans ([`learning`], [`delays`]).
+//!
 //! Modes are [`rewrite`] and [`links`] above tagging. Behind a window fragments are held whole.
 //!
 //! Log records follow a rewritten trace ([`records`]).
@@ -31,22 +36,27 @@
 mod ages;
 mod backs;
 mod calls;
+mod delays;
 mod engine;
 mod facts;
 mod fates;
 mod hold;
+mod holders;
 mod index;
 mod judge;
+mod learning;
 mod links;
 mod matching;
 mod meters;
 mod noted;
+mod process;
 mod records;
 pub mod remedy;
 mod rewrite;
 mod seen;
 mod services;
 pub mod tags;
+mod weights;
 mod words;
 
 use super::{Built, Kind};

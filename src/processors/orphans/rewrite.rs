@@ -118,7 +118,6 @@ impl Rewrites {
     pub fn decide(
         &mut self,
         block: &Block,
-        verdicts: &[Verdict],
         known: (&mut Index, &mut Seen),
         now: Moment,
     ) -> Vec<Move> {
@@ -127,7 +126,7 @@ impl Rewrites {
         let mut items: Vec<(u128, u64)> = block.spans().filter_map(ids).collect();
         items.sort_unstable();
         let mut moves: Vec<Move> = vec![];
-        for (head, parent) in outer_first(certain(block, verdicts).collect()) {
+        for (head, parent) in outer_first(certain(block).collect()) {
             let from = items.partition_point(|(trace, _)| *trace < head.trace);
             let to = items.partition_point(|(trace, _)| *trace <= head.trace);
             let below = items.get(from..to).unwrap_or_default();
@@ -217,12 +216,9 @@ impl Rewrites {
 }
 
 /// The heads of `block` that have a certain parent, and that.
-fn certain<'b>(
-    block: &'b Block,
-    verdicts: &'b [Verdict],
-) -> impl Iterator<Item = (&'b Facts, &'b Parent)> {
-    verdicts.iter().zip(&block.heads).filter_map(|(verdict, head)| {
-        let (Verdict::Tag(finding), Some(head)) = (verdict, head) else { return None };
+fn certain(block: &Block) -> impl Iterator<Item = (&Facts, &Parent)> {
+    block.verdicts.iter().zip(&block.heads).filter_map(|(verdict, head)| {
+        let (Some(Verdict::Tag(finding)), Some(head)) = (verdict, head) else { return None };
         let parent = finding.parent.as_ref()?;
         let sure = parent.tier <= 1 && parent.confidence >= CERTAIN && head.parent.is_none();
         sure.then_some((head, parent))
@@ -266,8 +262,8 @@ pub fn hold_whole(holding: &mut Vec<(usize, Option<Facts>)>, passed: &mut Vec<(u
 }
 
 /// Whether fragments of `block` belong into others that are held, and do not know where those go.
-pub fn awaits(block: &Block, verdicts: &[Verdict], hold: &Hold) -> bool {
-    certain(block, verdicts)
+pub fn awaits(block: &Block, hold: &Hold) -> bool {
+    certain(block)
         .any(|(head, parent)| parent.trace != head.trace && hold.has_root_of(parent.trace))
 }
 

@@ -91,7 +91,7 @@ pub mod cause {
     pub const UNKNOWN: &str = "unknown";
     /// The parent was sampled out.
     pub const SAMPLED: &str = "sampled";
-    /// The search was given up for want of memory.
+    /// The search was given up for want of memory or time.
     pub const BUDGET: &str = "budget";
     /// The head is a call of a model.
     pub const LLM_ROOT: &str = "llm_root";

@@ -228,6 +228,47 @@ fn a_head_that_finds_no_room_is_judged_early_and_says_so() {
 }
 
 #[test]
+fn two_runs_of_one_call_are_not_each_other_s_parent() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+    let tool = "gen_ai.operation.name=\"execute_tool\" gen_ai.tool.call.id=\"call_Zx81kQp0aa\"";
+    let passed = bench.pass(parse(&format!(
+        "span 2/b1 \"search\" 5ms..9ms {tool}\nspan 3/c1 \"search\" 5ms..9ms {tool}\n\
+         span 4/d1 \"search\" 15ms..19ms {tool}"
+    )));
+    assert!(!print(&[passed])[0].contains("parent.span_id"));
+    // One that holds the other in time runs it.
+    let passed = bench.pass(parse(&format!("span 5/e1 \"search\" 16ms..18ms {tool}")));
+    assert!(print(&[passed])[0].contains("parent.span_id=\"00000000000000d1\""));
+}
+
+#[test]
+fn a_message_may_have_waited_for_long() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+    // That is how it usually is: the worker's spans have a sender.
+    for n in 1..=200 {
+        bench.check_untouched(&format!(
+            "span {n:x}/a1 \"send\" 0..1ms kind=producer\n\
+             span {n:x}/a2 parent=a1 \"process\" 2ms..3ms kind=consumer"
+        ));
+    }
+    bench.check_untouched("span 7001/a1 \"ask\" 0..900ms session.id=\"s\"");
+    bench.check_untouched("span 7002/a1 \"ask\" 0..900ms session.id=\"t\" kind=server");
+    bench.wait(1800);
+    let late = |trace: u32, session: &str, ms: u64| {
+        let end = ms + 5;
+        format!(
+            "span {trace:x}/b1 \"process\" {ms}ms..{end}ms kind=consumer session.id=\"{session}\""
+        )
+    };
+    let passed = print(&[bench.pass(parse(&late(0x8001, "s", 1_800_000)))]);
+    assert!(passed[0].contains("[\"mid_sequence_root\",\"unexplained_gap\"]"), "{passed:?}");
+    assert!(passed[0].contains("gap_ms=1799100"), "{passed:?}");
+    bench.check_untouched(&late(0x8002, "other", 1_800_000));
+    // Longer than anything waits.
+    bench.check_untouched(&late(0x8003, "t", 5_000_000));
+}
+
+#[test]
 fn tenants_are_never_joined() {
     let call = "gen_ai.tool.call.id=\"call_Zx81kQp0aa\"";
     for (other, joined) in [("acme", true), ("umbrella", false)] {

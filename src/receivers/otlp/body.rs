@@ -79,6 +79,8 @@ impl<'a> Reader<'a> {
         let mut whole_time = pin!(sleep(self.settings.body_time));
         while !body.is_end_stream() {
             let frame = tokio::select! {
+                // What is there needs no timer.
+                biased;
                 frame = timeout(self.settings.body_idle, body.frame()) => frame,
                 () = &mut whole_time => return Err(slow("the request's body")),
             };

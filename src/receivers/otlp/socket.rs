@@ -4,6 +4,7 @@ use super::frames::{Frames, LAST_WORDS};
 use super::head::Head;
 use super::stream::Stream;
 use super::watch::Watch;
+use crate::transport::cork::Cork;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(super) struct Socket {
     pub(super) stream: Stream,
     watch: Arc<Watch>,
     look: Look,
+    /// Of HTTP/2, where the answers of several requests come from as many tasks.
+    cork: Option<Cork>,
 }
 
 /// What is looked for in the bytes that come.
@@ -33,7 +36,22 @@ impl Socket {
             true => Look::Frames(Frames::default()),
             false => Look::Head(Head::default()),
         };
-        Socket { stream, watch, look }
+        let cork = http2.then(Cork::default);
+        Socket { stream, watch, look, cork }
+    }
+
+    /// Does `write`, which is of `bytes`, when it is time to.
+    fn write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: usize,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let stream = Pin::new(&mut self.stream);
+        match &mut self.cork {
+            Some(cork) => cork.poll(context, bytes, |context| write(stream, context)),
+            None => write(stream, context),
+        }
     }
 }
 
@@ -43,7 +61,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Socket { stream, watch, look } = &mut *self;
+        let Socket { stream, watch, look, .. } = &mut *self;
         if let Look::Last(words) = look {
             let (now, later) = words.split_at(words.len().min(buffer.remaining()));
             buffer.put_slice(now);
@@ -78,7 +96,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.write(context, bytes.len(), |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -109,6 +127,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.write(context, bytes, |stream, context| stream.poll_write_vectored(context, slices))
     }
 }
