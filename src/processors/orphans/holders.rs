@@ -8,8 +8,9 @@
 
 use super::delays::Fit;
 use super::facts::{CLIENT, CONSUMER, Facts, INTERNAL, PRODUCER, SERVER};
-use super::index::{Index, Node, Trace};
+use super::index::{Index, Node};
 use super::tags::evidence;
+use super::trace::Trace;
 use super::weights::{Candidate, Weights};
 use super::words::Role;
 use crate::limits;

@@ -2,11 +2,12 @@
 //! found.
 
 use super::facts::{CONSUMER, Facts, SERVER};
-use super::index::{Index, Trace};
+use super::index::Index;
 use super::matching::{Found, Match, Search};
 use super::process;
 use super::seen::Seen;
 use super::tags::{Finding, Parent, Signature, cause, evidence, status};
+use super::trace::Trace;
 use super::words::Role;
 use crate::limits;
 use crate::moment::Moment;

@@ -7,9 +7,10 @@
 use super::calls;
 use super::facts::{CLIENT, CONSUMER, Facts, PRODUCER, SERVER, Sort};
 use super::holders::Holders;
-use super::index::{Index, Node, Trace};
+use super::index::{Index, Node};
 use super::process;
 use super::tags::evidence;
+use super::trace::Trace;
 use super::weights::Weights;
 use super::words::Role;
 use crate::limits;

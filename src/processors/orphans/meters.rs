@@ -1,8 +1,8 @@
 //! What is told of the engine: findings by signature, heads that went undecided, memory.
 
-use super::index::Trace;
 use super::learning::Probe;
 use super::tags::{Signature, status};
+use super::trace::Trace;
 use crate::config::Section;
 use crate::processors::Setup;
 use crate::processors::memory::{Bounds, Gauges, Memory};

@@ -56,6 +56,7 @@ mod rewrite;
 mod seen;
 mod services;
 pub mod tags;
+mod trace;
 mod weights;
 mod words;
 
