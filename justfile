@@ -84,3 +84,7 @@ faults:
 # Measure what a load ten times beyond capacity does to memory, goodput and quiet clients
 overload:
     cargo test --release --test overload -- --ignored --nocapture
+
+# Measure what a journal costs beside the queue in memory; TMPDIR says on which disk
+durable:
+    cargo test --release --test throughput -- --ignored --nocapture
