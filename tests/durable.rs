@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +45,33 @@ fn what_was_acknowledged_survives_a_kill_in_a_window_and_a_backend_that_is_away(
         let accounts = conserved_at_rest(&daemon);
         let account = &accounts["traces otlp_http"];
         assert_eq!((account.recovered, account.delivered), (100.0, 100.0), "{accounts:#?}");
+    }
+}
+
+/// The first batch too, of which what is behind the journal may keep more than of others.
+#[test]
+fn what_has_arrived_is_not_owed_after_a_kill_and_takes_no_room() {
+    for processors in [STREAMING, WINDOW] {
+        let (folder, sink) = (TempDir::new().expect("a scratch folder"), Sink::start());
+        let yaml = config(&sink, folder.path(), "", processors);
+        for life in 1..=3 {
+            let daemon = Daemon::start(&yaml);
+            (1..=20).for_each(|trace| send(&daemon, life * 100 + trace, 5));
+            let accounts = conserved_at_rest(&daemon);
+            let account = &accounts["traces otlp_http"];
+            assert_eq!((account.recovered, account.delivered), (0.0, 100.0), "{accounts:#?}");
+        }
+        let journal = folder.path().join("journal/traces");
+        let of_old_lives = || {
+            let names = fs::read_dir(&journal).unwrap().map(|e| e.unwrap().file_name());
+            let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+            names.retain(|name| name.ends_with(".segment"));
+            // A start removes what those before it have left.
+            (names.len() <= 2).then_some(names)
+        };
+        let daemon = Daemon::start(&yaml);
+        assert!(eventually(of_old_lives).is_some(), "{:?}", fs::read_dir(&journal));
+        drop(daemon);
     }
 }
 
@@ -194,6 +222,21 @@ const LONG: Range<u64> = 50..10_000;
 /// and the journal does not know of.
 const UNDER_WAY: u64 = 10 * 200;
 
+/// How long before a kill the backend got what it got again, at most.
+fn had_before(sink: &Sink, kills: &[Instant]) -> Duration {
+    let (mut first, mut most) = (HashMap::new(), vec![Duration::ZERO]);
+    for one in sink.received() {
+        for span in one.spans() {
+            if let Some(before) = first.insert(span.span.span_id, one.at) {
+                let kill = kills.iter().find(|kill| **kill > before);
+                most.push(kill.map_or(Duration::MAX, |kill| *kill - before));
+            }
+        }
+    }
+    most.sort_unstable();
+    most.pop().unwrap_or_default()
+}
+
 #[test]
 fn kill_loop() {
     let rounds = env::var("SPANLOOM_KILL_ROUNDS").ok().and_then(|n| n.parse().ok());
@@ -205,7 +248,7 @@ fn kill_loop() {
     let sink = Sink::start();
     let yaml = config(&sink, folder.path(), "", WINDOW);
     let acked = Acked::default();
-    let (mut recovered, mut slowest) = (0.0, Duration::ZERO);
+    let (mut recovered, mut slowest, mut kills) = (0.0, Duration::ZERO, vec![]);
     for _ in 0..rounds {
         let started = Instant::now();
         let mut daemon = Daemon::start(&yaml);
@@ -218,6 +261,7 @@ fn kill_loop() {
             thread::sleep(Duration::from_millis(random.u64(round)));
             recovered += daemon.metric("spanloom_pipeline_recovered_items", "");
             daemon.signal("KILL");
+            kills.push(Instant::now());
             over.store(true, Ordering::Relaxed);
         });
         daemon.wait();
@@ -231,10 +275,12 @@ fn kill_loop() {
     let (lost, twice) = (acked.missing(&count), all - count.len());
     println!(
         "{rounds} kills: {} spans acknowledged, {lost} lost, {all} delivered, {twice} twice \
-         ({:.3} %, {:.1} a kill), {recovered} recovered from the journal; listening after {slowest:?} at most",
+         ({:.3} %, {:.1} a kill), which the backend had for {:?} at most when it came, \
+         {recovered} recovered from the journal; listening after {slowest:?} at most",
         owed.len(),
         100.0 * twice as f64 / all as f64,
-        twice as f64 / rounds as f64
+        twice as f64 / rounds as f64,
+        had_before(&sink, &kills),
     );
     assert_eq!(lost, 0, "spans that were acknowledged are missing");
     assert!(owed.len() > 100 && recovered > 0.0, "nothing was held when the kills came");
