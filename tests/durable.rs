@@ -268,10 +268,10 @@ fn kill_loop() {
     }
     let daemon = Daemon::start(&yaml);
     let owed = acked.owed();
-    let _ = eventually(|| (acked.missing(&arrived(&sink).0) == 0).then_some(()));
+    let _ = eventually(|| (acked.missing(&arrived(&sink.received()).0) == 0).then_some(()));
     let accounts = conserved_at_rest(&daemon);
     recovered += accounts["traces otlp_http"].recovered;
-    let (count, all) = arrived(&sink);
+    let (count, all) = arrived(&sink.received());
     let (lost, twice) = (acked.missing(&count), all - count.len());
     println!(
         "{rounds} kills: {} spans acknowledged, {lost} lost, {all} delivered, {twice} twice \
