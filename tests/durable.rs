@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use support::conservation::{conserved, conserved_at_rest};
+use support::conservation::{Account, conserved, conserved_at_rest};
 use support::storage::{Acked, CLIENTS, STREAMING, WINDOW, arrived, config};
 use support::{Answer, Daemon, Sink, client, eventually, request, span};
 use tempfile::TempDir;
@@ -51,15 +51,18 @@ fn what_was_acknowledged_survives_a_kill_in_a_window_and_a_backend_that_is_away(
 /// The first batch too, of which what is behind the journal may keep more than of others.
 #[test]
 fn what_has_arrived_is_not_owed_after_a_kill_and_takes_no_room() {
-    for processors in [STREAMING, WINDOW] {
+    for (processors, head_hold) in [(STREAMING, "0s"), (WINDOW, "0s"), (STREAMING, "300ms")] {
         let (folder, sink) = (TempDir::new().expect("a scratch folder"), Sink::start());
-        let yaml = config(&sink, folder.path(), "", processors);
+        let yaml = config(&sink, folder.path(), "", processors)
+            .replace("head_hold: 0s", &format!("head_hold: {head_hold}"));
         for life in 1..=3 {
             let daemon = Daemon::start(&yaml);
             (1..=20).for_each(|trace| send(&daemon, life * 100 + trace, 5));
-            let accounts = conserved_at_rest(&daemon);
-            let account = &accounts["traces otlp_http"];
-            assert_eq!((account.recovered, account.delivered), (0.0, 100.0), "{accounts:#?}");
+            let held = conserved(&daemon)["traces otlp_http"].clone();
+            assert_eq!(held.dropped, 0.0, "{held:?} with {head_hold}");
+            let ended = conserved_at_rest(&daemon)["traces otlp_http"].clone();
+            let all = Account { accepted: 100.0, delivered: 100.0, ..Account::default() };
+            assert_eq!(ended, all, "with {processors} and {head_hold}");
         }
         let journal = folder.path().join("journal/traces");
         let of_old_lives = || {

@@ -79,6 +79,11 @@ pub trait Inspector: Send {
     /// Takes over the items that it holds, with the edits of the whole row in them.
     fn hold(&mut self, _items: Batch, _now: Moment) {}
 
+    /// As of [`Stateful`]: what it took over and has not passed on.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// As of [`Stateful`], of what is held.
     fn wake_at(&self) -> Option<Moment> {
         None

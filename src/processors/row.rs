@@ -41,6 +41,10 @@ impl Stateful for Row {
         self.inspection.inspectors.last()?.wake_at()
     }
 
+    fn held(&self) -> usize {
+        self.inspection.inspectors.last().map_or(0, |last| last.held())
+    }
+
     fn wake(&mut self, now: Moment, out: &mut Out) {
         if let Some(last) = self.inspection.inspectors.last_mut() {
             last.wake(now, out);

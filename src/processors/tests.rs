@@ -75,6 +75,14 @@ impl Bench {
         out.take().iter().map(|batch| batch.bytes().clone()).collect()
     }
 
+    /// Items that count as held, and so not as dropped.
+    pub fn held(&self) -> usize {
+        match &self.processor {
+            Built::Stateful(processor) => processor.held(),
+            _ => 0,
+        }
+    }
+
     /// What is still held.
     pub fn finish(&mut self) -> Vec<Bytes> {
         let mut out = Out::default();

@@ -460,6 +460,10 @@ impl Inspector for Orphans {
         self.hold.put(block, now.monotonic + self.head_hold);
     }
 
+    fn held(&self) -> usize {
+        self.hold.items()
+    }
+
     fn wake_at(&self) -> Option<Moment> {
         self.hold.next()
     }

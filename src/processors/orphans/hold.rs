@@ -40,6 +40,7 @@ pub struct Hold {
     roots: HashMap<u128, u32, RandomState>,
     number: u64,
     bytes: usize,
+    items: usize,
     limit: usize,
     /// Of what was read of the heads; their batches carry charges of their own.
     charge: Charge,
@@ -49,12 +50,17 @@ pub struct Hold {
 impl Hold {
     pub fn new(limit: usize, charge: Charge) -> Hold {
         let (blocks, roots) = (BTreeMap::new(), HashMap::default());
-        Hold { blocks, roots, number: 0, bytes: 0, limit, charge, facts: 0 }
+        Hold { blocks, roots, number: 0, bytes: 0, items: 0, limit, charge, facts: 0 }
     }
 
     /// Bytes that are held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Spans and records that are held.
+    pub fn items(&self) -> usize {
+        self.items
     }
 
     /// Blocks that are held.
@@ -72,6 +78,7 @@ impl Hold {
         let ticks = u64::try_from(due.as_nanos().div_ceil(tick)).unwrap_or(u64::MAX);
         let due = Duration::from_nanos(ticks.saturating_mul(tick as u64));
         self.bytes += weight(&block);
+        self.items += block.batch.items();
         self.count(self.facts + facts(&block));
         self.number += 1;
         block.roots().for_each(|trace| *self.roots.entry(trace).or_default() += 1);
@@ -93,6 +100,7 @@ impl Hold {
         }
         let (_, block) = self.blocks.pop_first()?;
         self.bytes = self.bytes.saturating_sub(weight(&block));
+        self.items = self.items.saturating_sub(block.batch.items());
         self.count(self.facts.saturating_sub(facts(&block)));
         for trace in block.roots() {
             if let Entry::Occupied(mut count) = self.roots.entry(trace) {

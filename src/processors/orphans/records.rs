@@ -40,6 +40,7 @@ pub struct Records {
     held: BTreeMap<(Duration, u64), (Batch, Duration)>,
     blocks: u64,
     bytes: usize,
+    items: usize,
     limit: usize,
     moved: Counter,
     hurried: Counter,
@@ -62,6 +63,7 @@ impl Records {
             held: BTreeMap::new(),
             blocks: 0,
             bytes: 0,
+            items: 0,
             limit: setup.portion(limit),
             moved: setup.counter("spanloom_orphans_rewritten_records", moved, &[]),
             hurried: setup.counter("spanloom_orphans_hurried_records", hurried, &[]),
@@ -84,6 +86,7 @@ impl Records {
     fn put(&mut self, batch: Batch, came: Duration, due: Duration) {
         self.blocks += 1;
         self.bytes += batch.weight();
+        self.items += batch.items();
         self.held.insert((due, self.blocks), (batch, came));
     }
 
@@ -96,6 +99,7 @@ impl Records {
         }
         let Some((_, (batch, came))) = self.held.pop_first() else { return false };
         self.bytes = self.bytes.saturating_sub(batch.weight());
+        self.items = self.items.saturating_sub(batch.items());
         self.hurried.add(usize::from(early && !all));
         let patient = !early && !all && now.monotonic < came + self.hold_max;
         match self.edits(batch.request(), patient, now) {
@@ -161,6 +165,10 @@ impl Inspector for Records {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         self.put(batch, now.monotonic, now.monotonic + self.head_hold);
+    }
+
+    fn held(&self) -> usize {
+        self.items
     }
 
     fn wake_at(&self) -> Option<Moment> {
