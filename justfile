@@ -88,3 +88,7 @@ overload:
 # Offer 100,000 spans a second for two minutes, without and with a window, and watch the memory
 bounded:
     cargo test --release --test bounded -- --ignored --nocapture --test-threads 1
+
+# Measure what a journal costs beside the queue in memory; TMPDIR says on which disk
+durable:
+    cargo test --release --test throughput -- --ignored --nocapture

@@ -5,13 +5,14 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use support::conservation::{conserved, conserved_at_rest};
+use support::conservation::{Account, conserved, conserved_at_rest};
 use support::storage::{Acked, CLIENTS, STREAMING, WINDOW, arrived, config};
 use support::{Answer, Daemon, Sink, client, eventually, request, span};
 use tempfile::TempDir;
@@ -44,6 +45,36 @@ fn what_was_acknowledged_survives_a_kill_in_a_window_and_a_backend_that_is_away(
         let accounts = conserved_at_rest(&daemon);
         let account = &accounts["traces otlp_http"];
         assert_eq!((account.recovered, account.delivered), (100.0, 100.0), "{accounts:#?}");
+    }
+}
+
+/// The first batch too, of which what is behind the journal may keep more than of others.
+#[test]
+fn what_has_arrived_is_not_owed_after_a_kill_and_takes_no_room() {
+    for (processors, head_hold) in [(STREAMING, "0s"), (WINDOW, "0s"), (STREAMING, "300ms")] {
+        let (folder, sink) = (TempDir::new().expect("a scratch folder"), Sink::start());
+        let yaml = config(&sink, folder.path(), "", processors)
+            .replace("head_hold: 0s", &format!("head_hold: {head_hold}"));
+        for life in 1..=3 {
+            let daemon = Daemon::start(&yaml);
+            (1..=20).for_each(|trace| send(&daemon, life * 100 + trace, 5));
+            let held = conserved(&daemon)["traces otlp_http"].clone();
+            assert_eq!(held.dropped, 0.0, "{held:?} with {head_hold}");
+            let ended = conserved_at_rest(&daemon)["traces otlp_http"].clone();
+            let all = Account { accepted: 100.0, delivered: 100.0, ..Account::default() };
+            assert_eq!(ended, all, "with {processors} and {head_hold}");
+        }
+        let journal = folder.path().join("journal/traces");
+        let of_old_lives = || {
+            let names = fs::read_dir(&journal).unwrap().map(|e| e.unwrap().file_name());
+            let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+            names.retain(|name| name.ends_with(".segment"));
+            // A start removes what those before it have left.
+            (names.len() <= 2).then_some(names)
+        };
+        let daemon = Daemon::start(&yaml);
+        assert!(eventually(of_old_lives).is_some(), "{:?}", fs::read_dir(&journal));
+        drop(daemon);
     }
 }
 
@@ -194,6 +225,22 @@ const LONG: Range<u64> = 50..10_000;
 /// and the journal does not know of.
 const UNDER_WAY: u64 = 10 * 200;
 
+/// Spans that the backend got again within the life of one process, which no kill accounts for,
+/// and how long before a kill it had those that it got again after one, at most.
+fn again(sink: &Sink, kills: &[Instant]) -> (usize, Duration) {
+    let (mut first, mut within, mut longest) = (HashMap::new(), 0, Duration::ZERO);
+    for one in sink.received() {
+        for span in one.spans() {
+            let Some(before) = first.insert(span.span.span_id, one.at) else { continue };
+            match kills.iter().find(|kill| (before..one.at).contains(*kill)) {
+                Some(kill) => longest = longest.max(*kill - before),
+                None => within += 1,
+            }
+        }
+    }
+    (within, longest)
+}
+
 #[test]
 fn kill_loop() {
     let rounds = env::var("SPANLOOM_KILL_ROUNDS").ok().and_then(|n| n.parse().ok());
@@ -205,7 +252,7 @@ fn kill_loop() {
     let sink = Sink::start();
     let yaml = config(&sink, folder.path(), "", WINDOW);
     let acked = Acked::default();
-    let (mut recovered, mut slowest) = (0.0, Duration::ZERO);
+    let (mut recovered, mut slowest, mut kills) = (0.0, Duration::ZERO, vec![]);
     for _ in 0..rounds {
         let started = Instant::now();
         let mut daemon = Daemon::start(&yaml);
@@ -218,23 +265,26 @@ fn kill_loop() {
             thread::sleep(Duration::from_millis(random.u64(round)));
             recovered += daemon.metric("spanloom_pipeline_recovered_items", "");
             daemon.signal("KILL");
+            kills.push(Instant::now());
             over.store(true, Ordering::Relaxed);
         });
         daemon.wait();
     }
     let daemon = Daemon::start(&yaml);
     let owed = acked.owed();
-    let _ = eventually(|| (acked.missing(&arrived(&sink).0) == 0).then_some(()));
+    let _ = eventually(|| (acked.missing(&arrived(&sink.received()).0) == 0).then_some(()));
     let accounts = conserved_at_rest(&daemon);
     recovered += accounts["traces otlp_http"].recovered;
-    let (count, all) = arrived(&sink);
+    let (count, all) = arrived(&sink.received());
+    let (within, longest) = again(&sink, &kills);
     let (lost, twice) = (acked.missing(&count), all - count.len());
     println!(
         "{rounds} kills: {} spans acknowledged, {lost} lost, {all} delivered, {twice} twice \
-         ({:.3} %, {:.1} a kill), {recovered} recovered from the journal; listening after {slowest:?} at most",
+         ({:.3} %, {:.1} a kill), {within} of them in one life, and the others there \
+         for {longest:?} at most when the kill came; {recovered} recovered from the journal; listening after {slowest:?} at most",
         owed.len(),
         100.0 * twice as f64 / all as f64,
-        twice as f64 / rounds as f64
+        twice as f64 / rounds as f64,
     );
     assert_eq!(lost, 0, "spans that were acknowledged are missing");
     assert!(owed.len() > 100 && recovered > 0.0, "nothing was held when the kills came");

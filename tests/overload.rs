@@ -2,8 +2,9 @@
 //! them and try again as SDKs do. Memory stays below the limit, the backend has as much to do as
 //! ever, and the quiet do not notice.
 //!
-//! `just overload` runs it for a minute with a release build and prints what it measures; the suite
-//! has a short form that asserts nothing about speed.
+//! `just overload` runs it for a minute with a release build and prints what it measures
+//! (`SPANLOOM_LIMIT_MIB` and `SPANLOOM_SECONDS` say otherwise); the suite has a short form that
+//! asserts nothing about speed.
 
 mod support;
 
@@ -16,6 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use prost::Message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 use support::client::{TRACES, framed};
 use support::spans::{text, with};
@@ -168,10 +170,21 @@ impl Load {
     }
 }
 
+/// KiB that count as held when the most is resident.
+fn held_at_the_peak(daemon: &Daemon, over: &AtomicBool) -> u64 {
+    let mut peak = (0, 0.0);
+    while !over.load(Relaxed) {
+        let now = (daemon.resident_kib(), daemon.metric("spanloom_held_bytes", ""));
+        peak = if now.0 > peak.0 { now } else { peak };
+        thread::sleep(Duration::from_millis(50));
+    }
+    (peak.1 / 1024.0) as u64
+}
+
 /// Bytes that the backend takes in a second, over `time`.
 fn goodput(sink: &Sink, time: Duration) -> f64 {
     let (before, began) = (sink.taken_bytes(), Instant::now());
-    std::thread::sleep(time);
+    thread::sleep(time);
     (sink.taken_bytes() - before) as f64 / began.elapsed().as_secs_f64()
 }
 
@@ -182,6 +195,8 @@ struct Measured {
     peak_kib: u64,
     /// What the process takes when it has nothing to do: its program, for the most part.
     idle_kib: u64,
+    /// What counted as held when the most was resident, as far as it was looked at.
+    held_kib: u64,
     quiet: u64,
     retries: u64,
     lost: u64,
@@ -196,13 +211,19 @@ fn measure(limit_mib: usize, queue_mib: usize, time: Duration) -> Measured {
     let idle_kib = daemon.resident_kib();
     // What the backend takes of a client that just keeps it busy.
     let solo = Load::start(&address, 4, 8, false);
-    std::thread::sleep(time / 12);
+    thread::sleep(time / 12);
     let capacity = goodput(&sink, time / 6);
     solo.end();
     let load = Load::start(&address, HOGS, STREAMS, true);
-    std::thread::sleep(time / 12);
+    thread::sleep(time / 12);
     let (offered, began) = (load.counts.offered_bytes.load(Relaxed), Instant::now());
-    let goodput = goodput(&sink, time);
+    let over = &AtomicBool::new(false);
+    let (goodput, held_kib) = thread::scope(|scope| {
+        let looking = scope.spawn(|| held_at_the_peak(&daemon, over));
+        let goodput = goodput(&sink, time);
+        over.store(true, Relaxed);
+        (goodput, looking.join().expect("it looks"))
+    });
     let offered = (load.counts.offered_bytes.load(Relaxed) - offered) as f64;
     let offered = offered / began.elapsed().as_secs_f64();
     let counts = load.end();
@@ -210,14 +231,14 @@ fn measure(limit_mib: usize, queue_mib: usize, time: Duration) -> Measured {
     assert!(daemon.is_running());
     let [quiet, retries, lost] =
         [&counts.quiet, &counts.quiet_retries, &counts.quiet_lost].map(|count| count.load(Relaxed));
-    Measured { capacity, goodput, offered, peak_kib, idle_kib, quiet, retries, lost }
+    Measured { capacity, goodput, offered, peak_kib, idle_kib, held_kib, quiet, retries, lost }
 }
 
 fn print(what: &str, limit_mib: usize, of: &Measured) {
     let mb = |bytes: f64| bytes / 1e6;
     println!(
         "{what}: capacity {:.1} MB/s, offered {:.1} MB/s ({:.1}x), goodput {:.1} MB/s ({:.0} %); \
-         resident {} MiB at the peak, idle {}, of {limit_mib} ({:.0} %); quiet: {} requests, {} attempts \
+         resident {} MiB at the peak, {} of it counted, idle {}, of {limit_mib} ({:.0} %); quiet: {} requests, {} attempts \
          refused, {} lost ({:.3} % succeed)",
         mb(of.capacity),
         mb(of.offered),
@@ -225,6 +246,7 @@ fn print(what: &str, limit_mib: usize, of: &Measured) {
         mb(of.goodput),
         100.0 * of.goodput / of.capacity,
         of.peak_kib >> 10,
+        of.held_kib >> 10,
         of.idle_kib >> 10,
         of.peak_kib as f64 / 10.24 / limit_mib as f64,
         of.quiet,
@@ -248,11 +270,14 @@ fn hogs_neither_fill_memory_nor_keep_out_the_quiet() {
 #[test]
 #[ignore = "measures for minutes; just overload"]
 fn overload() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
+    let limit_mib = number("SPANLOOM_LIMIT_MIB").unwrap_or(LIMIT_MIB);
+    let seconds = number("SPANLOOM_SECONDS").unwrap_or(60) as u64;
     for (what, queue_mib) in [("queue of 32 MiB", 32), ("queue of 1 GiB", 1024)] {
-        let measured = measure(LIMIT_MIB, queue_mib, Duration::from_secs(60));
-        print(what, LIMIT_MIB, &measured);
+        let measured = measure(limit_mib, queue_mib, Duration::from_secs(seconds));
+        print(what, limit_mib, &measured);
         assert!(measured.offered >= 10.0 * measured.capacity, "it is no tenfold load");
-        assert!(measured.peak_kib <= (LIMIT_MIB << 10) as u64 * 110 / 100);
+        assert!(measured.peak_kib <= (limit_mib << 10) as u64 * 110 / 100);
         assert!(measured.goodput >= 0.8 * measured.capacity);
         assert!(measured.lost * 1000 <= measured.quiet);
     }

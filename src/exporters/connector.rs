@@ -2,6 +2,7 @@
 
 use super::client::tls_error;
 use crate::limits;
+use crate::sockets::unpace;
 use crate::transport::cork::Cork;
 use crate::transport::tls::ClientTls;
 use bytes::Bytes;
@@ -145,8 +146,11 @@ impl Service<Uri> for Connector {
             None => {
                 let opening = self.http.call(uri);
                 Box::pin(async {
-                    let inner = MaybeHttpsStream::Http(opening.await?);
-                    Ok(Stream::new(inner, refusal))
+                    let opened = opening.await?;
+                    if let Ok(peer) = opened.inner().peer_addr() {
+                        unpace(opened.inner(), peer.ip());
+                    }
+                    Ok(Stream::new(MaybeHttpsStream::Http(opened), refusal))
                 })
             }
         }

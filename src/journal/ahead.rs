@@ -35,6 +35,14 @@ struct State {
     barred: Option<u64>,
 }
 
+impl State {
+    fn name(&mut self) -> (u32, u64) {
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        (number, self.random.u64(1..))
+    }
+}
+
 struct Filling {
     number: u32,
     salt: u64,
@@ -82,7 +90,7 @@ impl Ahead {
     }
 
     fn start(&self) -> io::Result<Filling> {
-        let (number, salt) = self.name();
+        let (number, salt) = self.state().name();
         let file = self.table.storage.create(&segment_name(number))?;
         Ok(Filling { number, salt, file, filled: 0, size: self.state().size })
     }
@@ -120,21 +128,16 @@ impl Ahead {
         false
     }
 
-    /// The segment that was filled.
-    pub(super) fn take(&self) -> Option<Active> {
-        self.state().ready.take()
-    }
-
     pub(super) fn is_ready(&self) -> bool {
         self.state().ready.is_some()
     }
 
-    /// Number and salt of a segment that is begun now.
-    pub(super) fn name(&self) -> (u32, u64) {
+    /// The segment that was filled, or else number and salt of one that is begun now: at once, or
+    /// one could become ready in between and be written after one with a later number, where no
+    /// reader looks for it any more.
+    pub(super) fn next(&self) -> Result<Active, (u32, u64)> {
         let mut state = self.state();
-        let number = state.next;
-        state.next = number.saturating_add(1);
-        (number, state.random.u64(1..))
+        state.ready.take().ok_or_else(|| state.name())
     }
 
     /// Gives back what is being filled, and tries no more before the disk has got room back.
@@ -149,7 +152,8 @@ impl Ahead {
     /// Removes what nobody will need.
     pub(super) fn end(&self) {
         self.give_way();
-        if let Some(ready) = self.take() {
+        let ready = self.state().ready.take();
+        if let Some(ready) = ready {
             self.remove(ready.number);
         }
     }

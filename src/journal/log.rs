@@ -123,11 +123,13 @@ impl Log {
 
     /// A new segment, whose name is safe before anything in it is.
     fn begin(&mut self) -> io::Result<Active> {
-        if let Some(ready) = self.ahead.take() {
-            self.table.grow(ready.number, ready.len);
-            return Ok(ready);
-        }
-        let (number, salt) = self.ahead.name();
+        let (number, salt) = match self.ahead.next() {
+            Ok(ready) => {
+                self.table.grow(ready.number, ready.len);
+                return Ok(ready);
+            }
+            Err(name) => name,
+        };
         let name = segment_name(number);
         let mut file = self.storage.create(&name)?;
         let head = record::header(Header { segment: number, salt });

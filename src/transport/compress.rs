@@ -125,11 +125,11 @@ fn gzip_size(body: &[u8]) -> Option<usize> {
 /// One gzip member in one call. `None` if it is more than one, lies about its size, is too large
 /// or broken: the streaming decoder finds out which.
 fn gzip_whole(body: &[u8], limit: usize) -> Option<Bytes> {
-    const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
-    let rest = body.strip_prefix(&MAGIC)?;
     let size = gzip_size(body).filter(|size| *size <= limit)?;
-    // libdeflater stops at the end of the first member and ignores what follows.
-    if rest.windows(MAGIC.len()).any(|bytes| bytes == MAGIC) {
+    // libdeflater stops at the end of the first member and ignores what follows. A member ends with
+    // its size, so one that ends before the body does has it twice.
+    let ends: &[u8; 4] = body.last_chunk()?;
+    if memchr::memmem::find(body, ends)? + ends.len() < body.len() {
         return None;
     }
     let mut out = vec![0; size];
@@ -331,8 +331,12 @@ mod tests {
                 check(encoding, body, 1 << 20, broken(encoding));
             }
         }
-        let garbage = [&deflate(Encoding::Gzip, &[text(9)])[..], b"garbage"].concat();
-        check(Encoding::Gzip, &garbage, 1 << 20, broken(Encoding::Gzip));
+        let member = deflate(Encoding::Gzip, &[text(9)]);
+        // Also where it ends as the member does, with its sum and its size.
+        for end in [b"".as_slice(), &member[member.len() - 8..]] {
+            let garbage = [&member, b"garbage".as_slice(), end].concat();
+            check(Encoding::Gzip, &garbage, 1 << 20, broken(Encoding::Gzip));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Account {
 impl Account {
     fn is_exact(&self) -> bool {
         let ended = self.delivered + self.dead_lettered + self.dropped;
-        self.accepted + self.recovered == ended + self.queued
+        self.queued >= 0.0 && self.accepted + self.recovered == ended + self.queued
     }
 }
 

@@ -1,7 +1,9 @@
 //! The journal's own segments beside fjall: appends with a sync for each group, and reading all of
-//! it back in order while it is removed. Each figure is the middle of three rounds, in turns.
+//! it back in order while it is removed. The segments once as the daemon writes them, over zeros
+//! that another thread writes ahead, a piece for each group, and once in files that grow. Each
+//! figure is the middle of the rounds, which are in turns.
 //!
-//! `spanloom-engines DIR [MIB]`: DIR decides which disk is measured.
+//! `spanloom-engines DIR [MIB [ROUNDS]]`: DIR decides which disk is measured.
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use spanloom::batch::Signal;
@@ -30,7 +32,15 @@ impl Round {
     }
 }
 
-fn own(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+fn ahead(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+    own(true, folder, groups, group, content)
+}
+
+fn growing(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+    own(false, folder, groups, group, content)
+}
+
+fn own(fills: bool, folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
     let open = || {
         let directory = Directory::open(folder, Duration::ZERO).expect("a directory");
         journal::open(Arc::new(directory), &["x"], Settings::new(64 << 30, 1)).expect("it opens")
@@ -41,13 +51,13 @@ fn own(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
     let (wake, woken) = mpsc::sync_channel(1);
     let fill = {
         let ahead = ahead.clone();
-        move || woken.iter().for_each(|()| while ahead.step().expect("room") {})
+        move || woken.iter().for_each(|()| drop(ahead.step().expect("room")))
     };
     let filling = thread::spawn(fill);
     let commits = (0..groups).map(|_| {
         let took = timed(|| drop(log.commit(&entries).expect("synced")));
         // As the daemon does, behind a commit.
-        if ahead.is_wanted() {
+        if fills && ahead.is_wanted() {
             let _ = wake.try_send(());
         }
         took
@@ -131,15 +141,17 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let parent = arguments.next().expect("a directory on the disk to measure");
     let mib: usize = arguments.next().map_or(64, |n| n.parse().expect("a number of MiB"));
-    let engines: [(&str, Engine); 2] = [("own segments", own), ("fjall", fjall)];
+    let rounds: usize = arguments.next().map_or(11, |n| n.parse().expect("a number of rounds"));
+    let engines: [(&str, Engine); 3] =
+        [("segments, zeros ahead", ahead), ("segments that grow", growing), ("fjall", fjall)];
     println!("| engine | entry | group | appends/s | p50 ms | p99 ms | drain/s |");
     println!("|---|---|---|---|---|---|---|");
     for (size, group) in [(4 << 10, 1), (4 << 10, 32), (64 << 10, 1), (64 << 10, 32)] {
         // Telemetry does not compress to nothing.
         let content: Vec<u8> = (0..size).map(|_| fastrand::u8(..)).collect();
         let groups = ((mib << 20) / size / group).clamp(20, 300);
-        let mut rows = [vec![], vec![]];
-        for _ in 0..3 {
+        let mut rows = [vec![], vec![], vec![]];
+        for _ in 0..rounds {
             for ((_, engine), rows) in engines.iter().zip(&mut rows) {
                 let folder = tempfile::tempdir_in(&parent).expect("a folder");
                 rows.push(engine(folder.path(), groups, group, &content).row());
@@ -149,11 +161,13 @@ fn main() {
             let middle = |k: usize| {
                 let mut column: Vec<f64> = rows.iter().map(|row| row[k]).collect();
                 column.sort_unstable_by(f64::total_cmp);
-                column[1]
+                column[column.len() / 2]
             };
             let [rate, p50, p99, drain] = [0, 1, 2, 3].map(middle);
             let kib = size >> 10;
-            println!("| {name} | {kib} KiB | {group} | {rate:.0} | {p50:.2} | {p99:.2} | {drain:.0} |");
+            println!(
+                "| {name} | {kib} KiB | {group} | {rate:.0} | {p50:.2} | {p99:.2} | {drain:.0} |"
+            );
         }
     }
 }

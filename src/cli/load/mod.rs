@@ -51,7 +51,7 @@ struct Seen {
     failed: u64,
     rejected: u64,
     last_error: Option<String>,
-    /// Microseconds of each acknowledged request.
+    /// Microseconds of each acknowledged request, from when it was due.
     latencies: Vec<u64>,
 }
 
@@ -116,8 +116,10 @@ async fn work(options: Options, client: Arc<dyn Exporter>, worker: usize) -> See
             break;
         }
         tokio::time::sleep(due.since(clock::now())).await;
-        let sent = clock::now();
-        let segments = vec![shape.request(&mut random, sent.unix_nanos)];
+        let now = clock::now();
+        // At a rate, from when it was due: who waits for the answer before would not see the wait.
+        let sent = if options.rate == 0 { now } else { due };
+        let segments = vec![shape.request(&mut random, now.unix_nanos)];
         let payload = Payload { signal: Signal::Traces, segments, items: shape.spans };
         match client.send(payload).await {
             Outcome::Delivered { rejected, .. } => {

@@ -234,7 +234,9 @@ fn log_records_wait_for_no_decision_longer_than_they_may() {
     spans.pass(request(TOOL));
     logs.pass(request(RECORDS));
     assert!(logs.wake(7).is_empty(), "the trace is undecided");
+    assert!(logs.held() > 0, "they are not dropped");
     assert!(records(&logs.wake(1)).contains("log 2/b1"));
+    assert_eq!(logs.held(), 0);
     // And in no more memory than they may.
     let mut logs = spans.beside(Signal::Logs, "orphans", "{mode: rewrite, limit_mib: 0}");
     let whole = logs.pass(request("log 2/b1 info \"tool\""));

@@ -128,6 +128,7 @@ fn a_head_waits_for_evidence_and_everything_else_passes() {
         format!("span 2/b1 \"search\" 5ms..9ms gen_ai.operation.name=\"execute_tool\" {call}");
     let below = "span 2/b2 parent=b1 \"SELECT\" 6ms..8ms";
     bench.check(&format!("{below}\n{tool}"), below);
+    assert_eq!(bench.held(), 1, "it is not dropped");
     bench.wait(5);
     let model = "span 1/a2 parent=a1 \"chat\" 1ms..4ms gen_ai.operation.name=\"chat\" \
                  llm.output_messages.0.message.tool_calls.0.tool_call.id=\"call_Zx81kQp0aa\"";
@@ -152,6 +153,7 @@ fn a_head_waits_for_evidence_and_everything_else_passes() {
         assert!(passed[0].contains(tag), "{tag} in {}", passed[0]);
     }
     assert!(bench.finish().is_empty(), "it left once");
+    assert_eq!(bench.held(), 0);
 }
 
 /// A torn MCP call: what the client did, and what the server did in a trace of its own.

@@ -5,7 +5,7 @@ use crate::moment::Moment;
 use crate::otlp::text;
 use crate::processors::tests::{request, section};
 use crate::processors::{Built, LIST, Out, Setup, Stateful};
-use crate::receipt::{Receipt, Receipts};
+use crate::receipt::{Claim, Receipt, Receipts};
 use crate::telemetry::Registry;
 use crate::verdict::Verdict;
 use proptest::prelude::*;
@@ -194,6 +194,34 @@ fn clients_do_not_wait_for_the_window() {
     let batch = out.take().remove(0);
     assert!(batch.receipts.in_custody());
     assert_eq!(batch.arrived, bench.now, "it has not waited for room yet");
+}
+
+/// Nor does a journal keep what has left: of the first request, from which the window learns what
+/// its batches look like, as little as of all others.
+#[test]
+fn what_a_journal_claims_is_done_when_its_traces_have_left() {
+    let mut bench = Bench::new("{}");
+    let (say, said) = channel();
+    let requests = ["span 1/1\nspan 2/2\nspan -/3", "span 1/4", "span 3/5"];
+    for (number, text) in requests.into_iter().enumerate() {
+        let say = say.clone();
+        let end = Receipt::new(move |v| say.send((number, v)).unwrap_or_default());
+        let mut batch = Batch::parse(Signal::Traces, request(text), bench.now).unwrap();
+        batch.receipts.claim(Claim::new(7, [(0, end)]));
+        let mut out = Out::default();
+        bench.window.process(batch, bench.now, &mut out);
+        out.take().into_iter().for_each(|batch| batch.settle(&Verdict::Accepted));
+    }
+    assert!(said.try_recv().is_err(), "they are held");
+    while let Some(at) = bench.window.wake_at() {
+        bench.now.monotonic = at.monotonic;
+        let mut out = Out::default();
+        bench.window.wake(bench.now, &mut out);
+        out.take().into_iter().for_each(|batch| batch.settle(&Verdict::Accepted));
+    }
+    let mut said: Vec<_> = said.try_iter().collect();
+    said.sort_by_key(|(number, _)| *number);
+    assert_eq!(said, [0, 1, 2].map(|number| (number, Verdict::Accepted)));
 }
 
 #[test]

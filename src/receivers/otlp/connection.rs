@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::socket::Socket;
 use super::watch::{Phase, Silence, Watch};
 use crate::limits;
+use crate::sockets::unpace;
 use crate::turns::Client;
 use ::http::{Request, Response};
 use hyper::body::Incoming;
@@ -42,6 +43,7 @@ pub(super) async fn serve(
 ) {
     // Answers are one small write each.
     let _ = stream.set_nodelay(true);
+    unpace(&stream, peer.ip());
     let peer = Peer { handshakes: &counts.handshakes, address: peer };
     let opened = tokio::select! {
         opened = open(stream, &port, &peer) => opened,
