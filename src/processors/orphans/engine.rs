@@ -445,7 +445,7 @@ impl Inspector for Orphans {
 
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        let block = Block { batch, heads, verdicts: vec![], came: now.monotonic };
+        let block = Block { batch, heads, verdicts: vec![], tries: 0, came: now.monotonic };
         if self.mode == Mode::Rewrite {
             self.rewrites.open(&block);
         }
