@@ -417,7 +417,7 @@ impl Inspector for Orphans {
     fn hold(&mut self, batch: Batch, now: Moment) {
         let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
         let (verdicts, decided) = (vec![], vec![]);
-        let block = Block { batch, heads, verdicts, came: now.monotonic, decided };
+        let block = Block { batch, heads, verdicts, tries: 0, came: now.monotonic, decided };
         if self.mode == Mode::Rewrite {
             self.rewrites.open(&block);
         }

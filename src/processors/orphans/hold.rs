@@ -17,6 +17,9 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Roots are judged every so many times that their block is.
+const ROOTS_EVERY: u32 = 4;
+
 /// What was held of one request.
 pub struct Block {
     pub batch: Batch,
@@ -24,6 +27,8 @@ pub struct Block {
     pub heads: Vec<Option<Facts>>,
     /// What is known of the heads already, while others of the block wait.
     pub verdicts: Vec<Option<Verdict>>,
+    /// How often it was judged.
+    pub tries: u32,
     pub came: Duration,
     /// What was found of some of them already, by their places in `heads`.
     pub decided: Vec<(usize, Finding)>,
@@ -41,15 +46,16 @@ impl Block {
     }
 
     /// Judges the heads, and says whether all are judged. What is certain of one stays so, since
-    /// what speaks for it may be forgotten while others wait. The other roots are judged when the
-    /// block is due and when nothing waits any more, and not in between.
+    /// what speaks for it may be forgotten while others wait. The other roots are judged when
+    /// nothing waits any more, and before that now and then.
     pub fn judge(&mut self, judge: &mut Judge<'_>, last: bool) -> bool {
-        let first = self.verdicts.is_empty();
+        let roots_too = self.tries.is_multiple_of(ROOTS_EVERY);
+        self.tries += 1;
         self.verdicts.iter_mut().for_each(|it| *it = it.take().filter(Verdict::is_certain));
         self.verdicts.resize_with(self.heads.len(), || None);
         let mut waits = false;
         for roots in [false, true] {
-            if roots && waits && !first {
+            if roots && waits && !roots_too {
                 break;
             }
             for (place, (head, verdict)) in self.heads.iter().zip(&mut self.verdicts).enumerate() {

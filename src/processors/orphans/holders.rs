@@ -38,6 +38,9 @@ const NAMED: f64 = 0.05;
 /// How often a span calls something while another call of it is open.
 const BESIDE: f64 = 0.1;
 
+/// Odds below which a span that has not come is nobody's parent.
+const LEAST: f64 = 0.002;
+
 /// How often a span that answers nobody has a parent in another service.
 const ELSEWHERE: f64 = 0.02;
 
@@ -82,6 +85,9 @@ impl Holders<'_> {
             nodes.dedup_by_key(|node| (node.parent, node.span));
             for node in &nodes {
                 self.seen(node, &nodes, weights);
+                if weights.is_full() {
+                    return;
+                }
             }
             if !matches!(self.head.kind, SERVER | CONSUMER) {
                 let families = nodes.chunk_by(|a, b| a.parent == b.parent);
@@ -133,6 +139,9 @@ impl Holders<'_> {
         }
         let place = if first.service == self.head.service { 1.0 } else { ELSEWHERE };
         let odds = suits * place * self.step(&around, first.service, NAMED);
+        if odds < LEAST {
+            return;
+        }
         let mut one = Candidate::of(first, self.evidence, odds);
         (one.span, one.ended) = (first.parent, 0);
         weights.add(one);

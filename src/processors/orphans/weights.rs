@@ -62,6 +62,11 @@ impl Weights {
         }
     }
 
+    /// Whether there are so many that nothing will be said.
+    pub fn is_full(&self) -> bool {
+        self.more
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
