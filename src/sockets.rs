@@ -15,9 +15,9 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Lets the packets of `stream` go at once, if its `peer` is on this machine. Where BBR is the
-/// host's algorithm against congestion, it spaces packets by a timer for each, here too, where there
-/// is no line to be congested: a sixth of what a request costs that no processor looks at. Reno
-/// spaces nothing, is in every kernel, and may be chosen by everybody.
+/// host's algorithm against congestion, it spaces packets by a timer for each, here too, where
+/// there is no line to be congested: a sixth of what a request costs that no processor looks at.
+/// Reno spaces nothing, is in every kernel, and may be chosen by everybody.
 pub fn unpace(stream: &impl AsFd, peer: IpAddr) {
     #[cfg(target_os = "linux")]
     if peer.to_canonical().is_loopback() {
