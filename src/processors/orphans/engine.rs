@@ -353,9 +353,7 @@ impl Inspector for Orphans {
     fn begin(&mut self, now: Moment) {
         self.index.expire(now);
         self.meters.boundaries.set(self.index.len() as i64);
-        self.current = (0, 0);
-        self.number = 0;
-        self.alias = None;
+        (self.current, self.number, self.alias) = ((0, 0), 0, None);
         self.holding.clear();
         self.passed.clear();
     }
@@ -408,8 +406,7 @@ impl Inspector for Orphans {
         let parent = span_key(item.parent_span_id);
         let kind = item.parts.iter().find(|part| part.number() == span::KIND);
         let kind = kind.map_or(0, |kind| item.number(*kind));
-        let ordinary = parent.is_some() && kind <= u64::from(INTERNAL);
-        let told = !ordinary || self.reader.tells(item);
+        let told = parent.is_none() || kind > u64::from(INTERNAL) || self.reader.tells(item);
         let open = parent.is_none_or(|parent| !self.seen.contains(trace, parent));
         if !told && !open {
             return;
