@@ -4,7 +4,7 @@
 //! A measurement and no test: `just durable`. The journal rests below the folder of temporary
 //! files, so `TMPDIR` says which disk is measured. Clients, daemon and backend share one machine.
 //! A journal may take in more than it hands on for a while; so what counts is what was delivered,
-//! by the time until all of it was.
+//! by the time until all of it was; and so nothing holds spans here.
 
 mod support;
 
@@ -33,10 +33,10 @@ enum Load {
     Open(u64),
 }
 
-const LOADS: [Load; 5] = [Load::Closed(4), Load::Closed(1), Load::Open(50), Load::Open(80), MANY];
+const LOADS: [Load; 5] = [MANY, Load::Closed(4), Load::Closed(1), Load::Open(50), Load::Open(80)];
 
-/// A closed loop that measures its own concurrency: what an answer takes is the requests under way
-/// by the rate, with any queue.
+/// Enough for no queue to wait for its clients. It measures its own concurrency: what an answer
+/// takes is the requests under way by the rate. Of fewer, the rate is what an answer takes.
 const MANY: Load = Load::Closed(32);
 
 /// Spans a second that were acknowledged and that were delivered, milliseconds to an answer.
@@ -116,8 +116,7 @@ fn durable_against_memory() {
             let folder = TempDir::new().expect("a scratch folder");
             let journal = config(&sink, folder.path(), "", STREAMING)
                 .replace("otlp_http", "otlp_grpc")
-                .replace(", batch: {flush_timeout: 20ms}", "")
-                .replace("orphans: {head_hold: 0s}", "orphans: {}");
+                .replace(", batch: {flush_timeout: 20ms}", "");
             let memory = journal.replace("storage: file_storage", "");
             assert_ne!(memory, journal);
             for (yaml, seen) in [memory, journal].iter().zip(&mut seen) {
@@ -134,7 +133,10 @@ fn durable_against_memory() {
             );
         }
         let [memory, journal] = seen.each_ref().map(|seen| middle(seen, |seen| seen.delivered));
-        assert!(journal >= 0.6 * memory, "{load:?}: {journal:.0} of {memory:.0} spans/s");
+        assert!(
+            load != MANY || journal >= 0.6 * memory,
+            "{load:?}: {journal:.0} of {memory:.0} spans/s"
+        );
         capacity.get_or_insert(journal);
         let p99 = middle(&seen[1], |seen| seen.p99);
         assert!(load == MANY || p99 < 50.0, "{load:?}: {p99} ms");
