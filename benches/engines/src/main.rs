@@ -51,7 +51,11 @@ fn own(fills: bool, folder: &Path, groups: usize, group: usize, content: &[u8]) 
     let (wake, woken) = mpsc::sync_channel(1);
     let fill = {
         let ahead = ahead.clone();
-        move || woken.iter().for_each(|()| drop(ahead.step().expect("room")))
+        move || {
+            woken.iter().for_each(|()| {
+                ahead.step().expect("room");
+            });
+        }
     };
     let filling = thread::spawn(fill);
     let commits = (0..groups).map(|_| {
@@ -66,7 +70,8 @@ fn own(fills: bool, folder: &Path, groups: usize, group: usize, content: &[u8]) 
     drop(wake);
     filling.join().expect("it ends");
     log.close();
-    drop(log);
+    // With them goes the lock of the directory.
+    drop((log, ahead));
     let Opened { mut reader, table, .. } = open();
     let (start, mut read) = (Instant::now(), 0);
     loop {

@@ -28,6 +28,9 @@ const REACH: f64 = 1000.0;
 const GROUPED: f64 = 30.0;
 const APART: f64 = 0.03;
 
+/// To weigh a client takes as long as to pass over so many spans.
+const COST: usize = 8;
+
 /// Odds below which a client is nobody's.
 const LEAST: f64 = 0.01;
 
@@ -66,7 +69,7 @@ fn search(
     now: Moment,
 ) -> bool {
     let clients = of_service(index, head).map_or(0, |calls| calls.nodes.len());
-    if !index.may_scan(clients, now) {
+    if !index.may_scan(clients * COST, now) {
         return false;
     }
     let (fits, background) = fitting(index, head, hidden);
