@@ -111,6 +111,6 @@ pub const ORPHAN_CANDIDATES: usize = 64;
 pub const ORPHAN_SCAN: usize = 16_384;
 
 /// Boundary spans that are gone through for all heads in a second, so that searching by time takes
-/// about one part in fifty of a core at most, however many heads there are; a client that is weighed
-/// counts as eight. Heads beyond it say so (cause `budget`).
+/// about one part in fifty of a core at most, however many heads there are; a client that is
+/// weighed counts as eight. Heads beyond it say so (cause `budget`).
 pub const ORPHAN_SCANNED: usize = 1 << 20;

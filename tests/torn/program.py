@@ -14,10 +14,12 @@ import contextlib
 import contextvars
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -254,8 +256,12 @@ def http():
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
             return [b"ok"]
 
-        port = int(sys.argv[2])
-        make_server("127.0.0.1", port, OpenTelemetryMiddleware(application)).serve_forever()
+        server = make_server("127.0.0.1", int(sys.argv[2]), OpenTelemetryMiddleware(application))
+        # The span ends behind the answer: who is told to end finishes what it is at.
+        end = lambda *_: threading.Thread(target=server.shutdown).start()
+        signal.signal(signal.SIGTERM, end)
+        server.serve_forever()
+        sys.exit()
     import requests
     from opentelemetry.instrumentation.requests import RequestsInstrumentor
 
