@@ -7,14 +7,14 @@
 //!
 //! Every span that a call crosses is learned from, and few are ever asked for. So what is noted of
 //! most is a place in the queue alone: what their trace gets from them is gathered over spans of
-//! one trace in a row ([`Run`]), and by ids they are found through a table that is brought up to
+//! one trace in a row, and by ids they are found through a table that is brought up to
 //! date when somebody asks.
 
 use super::ages::Ages;
 use super::delays::Delays;
 use super::facts::{CLIENT, CONSUMER, Facts, SERVER};
 use super::seen::Seen;
-use super::trace::Trace;
+use super::trace::{Trace, join_group};
 use super::words::Role;
 use crate::limits;
 use crate::moment::Moment;
@@ -126,36 +126,14 @@ pub fn is_sample(trace: u128) -> bool {
     (trace >> 64 ^ trace) & 3 == 0
 }
 
-/// Notes a group of a trace; yields it if it is new.
-fn join_group(known: &mut [u64; 2], group: u64) -> Option<u64> {
-    let free = known.iter().position(|known| *known == group || *known == 0)?;
-    let place = known.get_mut(free).filter(|known| group != 0 && **known == 0)?;
-    *place = group;
-    Some(group)
-}
-
-/// Spans of one trace in a row, and what that is to know of them.
-struct Run {
-    trace: u128,
-    /// How many came.
-    spans: u32,
-    /// Of its boundary spans, as of [`Trace`].
-    start: u64,
-    end: u64,
-    sessions: [u64; 2],
-    conversations: [u64; 2],
-    roots: u32,
-    tenant: u64,
-    latest: u64,
-}
-
 /// The index.
 pub struct Index {
     nodes: VecDeque<Node>,
     /// The number of the first in the queue.
     first: u64,
     limit: usize,
-    run: Option<Run>,
+    /// The trace of the spans that came last in a row, and what it is to know of them.
+    run: Option<(u128, Trace)>,
     /// Numbers by ids of the nodes before the number `listed`.
     spans: RefCell<Ages<u64>>,
     listed: Cell<u64>,
@@ -264,7 +242,7 @@ impl Index {
     /// The same among the latest of its trace, without a table.
     pub fn near(&mut self, trace: u128, span: u64, now: Moment) -> Option<&Node> {
         let latest = match &self.run {
-            Some(run) if run.trace == trace => run.latest,
+            Some((of, run)) if *of == trace => run.latest,
             _ => self.traces.get(trace, now)?.latest,
         };
         self.of_trace(latest).take(limits::ORPHAN_NEAR).find(|node| node.span == span)
@@ -360,7 +338,7 @@ impl Index {
     /// Whether it is the first of its run.
     #[inline]
     pub fn enter(&mut self, trace: u128, number: u64, now: Moment) -> bool {
-        if let Some(run) = self.run.as_mut().filter(|run| run.trace == trace) {
+        if let Some((_, run)) = self.run.as_mut().filter(|(of, _)| *of == trace) {
             run.spans += 1;
             return false;
         }
@@ -371,49 +349,23 @@ impl Index {
             known.last = now.monotonic;
             known.latest
         });
-        self.run = Some(Run {
-            trace,
-            spans: 1,
-            start: u64::MAX,
-            end: 0,
-            sessions: [0; 2],
-            conversations: [0; 2],
-            roots: 0,
-            tenant: 0,
-            latest,
-        });
+        self.run = Some((trace, Trace { spans: 1, latest, ..Trace::default() }));
         true
     }
 
     /// Tells the trace of the run what came.
     pub fn leave(&mut self, now: Moment) {
-        let Some(run) = self.run.take() else { return };
-        let mut fresh: SmallVec<[u64; 4]> = SmallVec::new();
-        self.traces.update(run.trace, now, |trace| {
-            trace.spans = trace.spans.saturating_add(run.spans);
-            trace.start = trace.start.min(run.start);
-            trace.end = trace.end.max(run.end);
-            if run.tenant != 0 {
-                trace.tenant = run.tenant;
-            }
-            for group in run.sessions {
-                fresh.extend(join_group(&mut trace.sessions, group));
-            }
-            for group in run.conversations {
-                fresh.extend(join_group(&mut trace.conversations, group));
-            }
-            trace.roots = trace.roots.saturating_add(run.roots);
-            trace.latest = run.latest;
-        });
-        for group in fresh {
-            self.groups.update(group, |known| known.add(run.trace, run.end));
+        let Some((trace, run)) = self.run.take() else { return };
+        for group in self.traces.update(trace, now, |known| known.take_over(&run)) {
+            self.groups.update(group, |known| known.add(trace, run.end));
         }
     }
 
     /// Notes a boundary span of the run.
     pub fn add(&mut self, facts: &Facts, now: Moment) {
         let number = self.next();
-        let Some(run) = self.run.as_mut().filter(|run| run.trace == facts.trace) else { return };
+        let run = self.run.as_mut().filter(|(of, _)| *of == facts.trace);
+        let Some((_, run)) = run else { return };
         if facts.start > 0 {
             run.start = run.start.min(facts.start);
         }

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::index::NONE;
 use crate::limits;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// The root that started first.
@@ -58,6 +59,23 @@ impl Default for Trace {
 }
 
 impl Trace {
+    /// Takes over what spans of it in a row have told. Yields the groups that are new.
+    pub fn take_over(&mut self, run: &Trace) -> SmallVec<[u64; 4]> {
+        self.spans = self.spans.saturating_add(run.spans);
+        self.start = self.start.min(run.start);
+        self.end = self.end.max(run.end);
+        if run.tenant != 0 {
+            self.tenant = run.tenant;
+        }
+        self.roots = self.roots.saturating_add(run.roots);
+        self.latest = run.latest;
+        let sessions = run.sessions.into_iter().filter_map(|it| join_group(&mut self.sessions, it));
+        let mut fresh: SmallVec<[u64; 4]> = sessions.collect();
+        let known = &mut self.conversations;
+        fresh.extend(run.conversations.into_iter().filter_map(|it| join_group(known, it)));
+        fresh
+    }
+
     /// Whether spans of it are of a group of the head's.
     pub fn shares_group(&self, head: &Facts) -> bool {
         let known = |group| self.sessions.contains(&group) || self.conversations.contains(&group);
@@ -78,4 +96,12 @@ impl Trace {
         let apart = self.conversations[1] != 0 && self.roots > 1;
         self.sessions[1] != 0 || apart || endless
     }
+}
+
+/// Notes a group of a trace; yields it if it is new.
+pub fn join_group(known: &mut [u64; 2], group: u64) -> Option<u64> {
+    let free = known.iter().position(|known| *known == group || *known == 0)?;
+    let place = known.get_mut(free).filter(|known| group != 0 && **known == 0)?;
+    *place = group;
+    Some(group)
 }
