@@ -141,3 +141,25 @@ fn a_head_and_its_parent_are_linked_to_each_other() {
         assert_eq!(daemon.metric("spanloom_orphans_links_back", ""), 1.0, "{row}");
     }
 }
+
+#[test]
+fn what_becomes_known_of_a_head_that_has_left_is_told_and_accounted_for() {
+    let sink = Sink::start();
+    let row = "[sensitive, baggage, orphans]";
+    let config = config(&sink, "settle: 1s, hold_max: 1s", row, "[sensitive, baggage]");
+    let daemon = Daemon::start(&config);
+    let [chat, agent] = agent();
+    send(&daemon, [chat]);
+    let arrived = sink.wait_for_spans(1);
+    assert_eq!(arrived[0].text("app.agent.orphan.status"), Some("pending"), "{arrived:?}");
+    send(&daemon, [agent]);
+    let arrived = sink.wait_for_spans(3);
+    let bridge = by_name(&arrived, "orphan resolved");
+    assert_eq!(hex(&bridge.span.parent_span_id), format!("{:016x}", 2));
+    assert_eq!(bridge.text("app.agent.orphan.parent.span_id"), Some("0000000000000001"));
+    let metric = |name: &str| daemon.metric(name, "pipeline=\"traces\"");
+    let at_rest = || (metric("spanloom_pipeline_queued_items") == 0.0).then_some(());
+    assert!(eventually(at_rest).is_some(), "all is accounted for");
+    assert_eq!(metric("spanloom_pipeline_made_items"), 1.0);
+    assert_eq!(metric("spanloom_pipeline_delivered_items"), 3.0);
+}

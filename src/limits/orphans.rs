@@ -85,6 +85,23 @@ pub const ORPHAN_COMING_LINKS: usize = 20_000;
 /// `spanloom_orphans_missed_links`.
 pub const ORPHAN_LINKS: usize = 128;
 
+/// Heads that have left without a parent that is known and are remembered, in case it comes: 1 KiB
+/// each. Metrics `spanloom_orphans_ledger` and, of those that were forgotten for others,
+/// `spanloom_orphans_late_results`.
+pub const ORPHAN_LEDGER: usize = 10_000;
+
+/// For how long, in the configuration's notation: sessions of agents last a working day, and their
+/// span comes when they end. Key `orphans.ledger`.
+pub const ORPHAN_LEDGER_TIME: &str = "12h";
+
+/// Time without spans after which a process counts as gone: an agent that waits for its user sends
+/// none either.
+pub const ORPHAN_SILENCE: Duration = Duration::from_secs(3600);
+
+/// Bytes of a resource that is remembered for a bridge; in the place of larger ones stands the
+/// service's name alone.
+pub const ORPHAN_GROUP_BYTES: usize = 4096;
+
 /// Time without spans after which a trace takes no fragments: backends have stored it for good.
 pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);
 

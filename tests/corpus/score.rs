@@ -57,6 +57,8 @@ pub struct Score {
     /// Of calls of another service alone.
     pub remote: Counts,
     pub rewrites: Counts,
+    /// Parents that bridges told of, of torn heads and of those called pending.
+    pub late: Counts,
     /// By tenth of confidence: the sum of confidences, right ones, all.
     bins: [(f64, usize, usize); 10],
     pub us_per_span: f64,
@@ -99,6 +101,20 @@ impl Score {
                 if show::wanted(torn.breaker) && (chosen.is_none() || chosen != parent) {
                     show::head(broken, *at, said);
                 }
+            }
+        }
+        for (at, said) in &passed.late {
+            let Some(chosen) = said.parent else { continue };
+            let right = match broken.truth.get(at) {
+                Some(torn) => torn.parent == Some(chosen),
+                // It was intact, and what it missed was late.
+                None => chosen.0 == at.0 && present.contains(&chosen),
+            };
+            score.late.right += usize::from(right);
+            score.late.wrong += usize::from(!right);
+            if !right {
+                let (e, t) = (&said.evidence, said.tier);
+                score.note(format!("late: joined wrongly by {e}, tier {t}"));
             }
         }
         for (at, said) in passed.said.iter().filter(|(at, _)| !broken.truth.contains_key(at)) {
@@ -225,8 +241,11 @@ impl Score {
             per_million(self.false_findings)
         );
         println!(
-            "  pending whose parent was late: {}; {:.3} us per span",
-            self.pending, self.us_per_span
+            "  pending whose parent was late: {}; told later of {} parents, {} wrong; {:.3} us per span",
+            self.pending,
+            self.late.right + self.late.wrong,
+            self.late.wrong,
+            self.us_per_span
         );
         if std::env::var_os("SCORE_NOTES").is_some() {
             let mut notes: Vec<_> = self.notes.iter().collect();

@@ -8,6 +8,7 @@ use super::hold::{Block, Hold};
 use super::index::Index;
 use super::judge::{Judge, Verdict, legitimate};
 use super::learning;
+use super::ledger::{Entry, Ledger};
 use super::links;
 use super::meters::{self, Meters};
 use super::noted;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod answers;
+mod late;
 
 /// Spans that wait for the rest of their batch.
 const WAITING_MAX: usize = 4096;
@@ -84,6 +86,13 @@ pub struct Orphans {
     /// Starts of the spans of this batch that are to be held, and what was read of them.
     holding: Vec<(usize, Option<Facts>)>,
     hold: Hold,
+    ledger: Ledger,
+    /// Heads that leave with the block at hand and where they start, for the ledger; and bridges
+    /// that are still to be passed.
+    leaving: Vec<(usize, Entry)>,
+    bridges: Vec<Batch>,
+    /// The attribute by which tenants are told apart.
+    tenant: String,
     /// What was tagged in this batch, in order, and where it starts.
     tagged: Vec<(usize, Signature)>,
     edits: Edits,
@@ -121,6 +130,14 @@ impl Orphans {
             awaited: vec![],
             holding: vec![],
             hold: Hold::new(setup.portion(limit), setup.account.charge(0), mode == Mode::Link),
+            ledger: Ledger::new(
+                setup.portion(limits::ORPHAN_LEDGER),
+                section.duration("ledger"),
+                setup.account.charge(0),
+            ),
+            leaving: vec![],
+            bridges: vec![],
+            tenant: section.text("tenant").to_owned(),
             tagged: vec![],
             edits: Edits::default(),
             meters: Meters::new(setup),
@@ -293,6 +310,7 @@ impl Orphans {
                     if block.decided(number).is_none() {
                         self.link_back(head, &finding, &mut edits);
                     }
+                    self.leaves(item.0.start, head, &finding, block.came);
                     self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
                 }
                 (_, Some(head @ Facts { parent: Some(parent), .. })) => {
@@ -307,6 +325,7 @@ impl Orphans {
             }
         }
         self.found(block.batch.request(), now);
+        self.remember(block.batch.request(), now);
         let tagged = !edits.is_empty();
         out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
         self.edits = edits;
@@ -325,6 +344,7 @@ impl Inspector for Orphans {
 
     fn begin(&mut self, now: Moment) {
         self.index.expire(now);
+        self.ledger.begin(now);
         self.meters.boundaries.set(self.index.len() as i64);
         self.alias = None;
         self.holding.clear();
@@ -333,6 +353,7 @@ impl Inspector for Orphans {
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, _: &mut Edits) {
         (self.reader.service, self.reader.tenant) = (0, 0);
+        self.saw(group);
         for attribute in group.attributes() {
             let is_service = attribute.key == b"service.name";
             let is_tenant =
@@ -356,8 +377,11 @@ impl Inspector for Orphans {
             return;
         };
         let entered = self.index.enter(trace, self.seen.number(), now);
-        if entered && self.mode == Mode::Rewrite {
-            self.alias = self.rewrites.alias(trace, now);
+        if entered {
+            self.ledger.follow(trace);
+            if self.mode == Mode::Rewrite {
+                self.alias = self.rewrites.alias(trace, now);
+            }
         }
         if self.mode == Mode::Rewrite {
             self.passed.push((trace, item.message.start));
@@ -366,6 +390,7 @@ impl Inspector for Orphans {
             }
         }
         self.seen.insert(trace, span);
+        self.ledger.comes(trace, span, self.reader.service);
         let parent = span_key(item.parent_span_id);
         let kind = item.number(span::KIND);
         let ordinary = parent.is_some() && kind <= u64::from(INTERNAL);
@@ -381,6 +406,7 @@ impl Inspector for Orphans {
         }
         if facts.is_boundary() || parent.is_none() {
             self.index.add(&facts, now);
+            self.ledger.offers(&facts);
             if self.mode == Mode::Link {
                 self.backs.comes((trace, span), item.message.start, edits);
                 let offers = facts.offers.iter().map(|key| key.hash);
@@ -399,6 +425,7 @@ impl Inspector for Orphans {
 
     fn end(&mut self, now: Moment, edits: &mut Edits) {
         self.settle_batch(now, edits);
+        self.tell_late(now, edits);
         match self.mode {
             Mode::Tag => {}
             Mode::Link => self.answer(now, edits),
@@ -429,7 +456,9 @@ impl Inspector for Orphans {
     }
 
     fn wake_at(&self) -> Option<Moment> {
-        self.hold.next()
+        let (held, late) = (self.hold.next(), self.ledger.next());
+        let late = late.map(|monotonic| Moment { monotonic, unix_nanos: 0 });
+        held.into_iter().chain(late).min()
     }
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
@@ -442,6 +471,7 @@ impl Inspector for Orphans {
                 self.hold.put(block, now.monotonic + self.settle / 4);
             }
         }
+        self.pass_late(now, out);
         self.meters.held.set(self.hold.bytes() as i64);
     }
 

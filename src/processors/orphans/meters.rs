@@ -25,6 +25,19 @@ pub struct Meters {
     pub hurried: Counter,
     pub held: Level,
     pub boundaries: Level,
+    pub ledger: Level,
+    pub late_results: LateResults,
+}
+
+/// What became of heads after they had left.
+pub struct LateResults {
+    /// Their parent came, or was found; or it never came.
+    pub came: Counter,
+    pub found: Counter,
+    pub lost: Counter,
+    /// Nothing did: the time was over, or others took the place.
+    pub expired: Counter,
+    pub forgotten: Counter,
 }
 
 impl Meters {
@@ -44,7 +57,22 @@ impl Meters {
             let help = "Callers that were known and guessed by time alone, by how that ended.";
             setup.counter("spanloom_orphans_probes", help, &[("result", result)])
         };
+        let result = |result| {
+            let help = "Heads of which more was known after they had left, or nothing, by result.";
+            setup.counter("spanloom_orphans_late_results", help, &[("result", result)])
+        };
         Meters {
+            ledger: setup.level(
+                "spanloom_orphans_ledger",
+                "Heads that left without a parent that is known, and are remembered.",
+            ),
+            late_results: LateResults {
+                came: result("came"),
+                found: result("found"),
+                lost: result("lost"),
+                expired: result("expired"),
+                forgotten: result("forgotten"),
+            },
             probes: ["right", "wrong", "abstained"].map(probe),
             abstained: ABSTAINED.map(abstained).into(),
             found: Signature::ALL.iter().map(found).collect(),

@@ -35,6 +35,7 @@
 
 mod ages;
 mod backs;
+mod bridge;
 mod calls;
 mod delays;
 mod engine;
@@ -45,6 +46,7 @@ mod holders;
 mod index;
 mod judge;
 mod learning;
+mod ledger;
 mod links;
 mod matching;
 mod meters;
@@ -104,6 +106,11 @@ const KEYS: &[Key] = &[
         limits::ORPHAN_SETTLE,
         "time behind a trace's root after which a parent that never came is missing",
     ),
+    Key::duration(
+        "ledger",
+        limits::ORPHAN_LEDGER_TIME,
+        "how long a head's parent is looked out for after it left, and told by a span of its own",
+    ),
     Key::choice("tool_parent", &["agent", "model"], "agent", "what the parent of a tool is"),
     Key::text("tenant", "tenant.id", "the attribute by which tenants are told apart"),
     Key::size_mib("limit_mib", limits::ORPHAN_MIB, "memory for heads that wait, in MiB"),
@@ -131,6 +138,9 @@ head_hold: 15s
 hold_max: 60s
 # time behind a trace's root after which a parent that never came is missing
 settle: 15s
+# how long a head's parent is looked out for after the head has left: a span of its own below
+# it tells of that; 0s for not at all
+ledger: 12h
 # where a tool belongs: below the agent, or below the call of the model that asked for it
 tool_parent: agent
 # an attribute of resources or spans; spans with different values are never joined
@@ -166,6 +176,8 @@ pub const KIND: Kind = Kind {
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod link_tests;
 #[cfg(test)]
