@@ -44,6 +44,19 @@ pub const ORPHAN_NEAR: usize = 32;
 /// of them, so many steps end together that none of them tells anything.
 pub const ORPHAN_RUNS: usize = 16;
 
+/// Answers of models of which the arguments of calls are hashed before any torn tool asks for them,
+/// and behind each that does: enough to find the first torn ones, and in a stream that is whole
+/// soon nothing.
+pub const ORPHAN_ANSWERS: u32 = 10_000;
+
+/// Bytes of a model's messages, or of a tool's arguments, that are read for that; what is longer
+/// has no hash.
+pub const ORPHAN_ARGUMENTS_BYTES: usize = 16 << 10;
+
+/// Spans of one batch, of those traces that are looked at, in which gaps are counted; the others of
+/// a larger batch are left out. Metric `spanloom_orphans_inner_gaps`.
+pub const ORPHAN_GAP_SPANS: usize = 4096;
+
 /// Operations (service, kind and name) of which it is learned how they are called.
 pub const ORPHAN_OPERATIONS: usize = 8192;
 

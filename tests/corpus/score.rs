@@ -61,6 +61,8 @@ pub struct Score {
     pub late: Counts,
     /// By tenth of confidence: the sum of confidences, right ones, all.
     bins: [(f64, usize, usize); 10],
+    /// The same by evidence.
+    pub reliability: BTreeMap<(String, usize), (f64, usize, usize)>,
     pub us_per_span: f64,
     /// What went wrong, by breaker and how.
     pub notes: BTreeMap<String, usize>,
@@ -148,6 +150,10 @@ impl Score {
             self.bins[bin].0 += said.confidence;
             self.bins[bin].1 += usize::from(right);
             self.bins[bin].2 += 1;
+            let entry = self.reliability.entry((said.evidence.clone(), bin)).or_default();
+            entry.0 += said.confidence;
+            entry.1 += usize::from(right);
+            entry.2 += 1;
             if said.confidence >= 0.99 && said.tier <= 1 {
                 self.rewrites.right += usize::from(right);
                 self.rewrites.wrong += usize::from(!right);
@@ -209,6 +215,7 @@ impl Score {
             self.calibration_error(),
             self.us_per_span
         );
+        self.print_notes();
     }
 
     pub fn print(&self, title: &str) {
@@ -247,6 +254,11 @@ impl Score {
             self.late.wrong,
             self.us_per_span
         );
+        self.print_notes();
+    }
+
+    /// What went wrong, and what confidences are worth, if anybody asked.
+    fn print_notes(&self) {
         if std::env::var_os("SCORE_NOTES").is_some() {
             let mut notes: Vec<_> = self.notes.iter().collect();
             notes.sort_by_key(|(_, n)| std::cmp::Reverse(**n));

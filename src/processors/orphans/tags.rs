@@ -257,8 +257,8 @@ impl Tags {
         self.put_rest(out, finding);
     }
 
-    /// Appends to a bridge what became of `head`, which is one of `count` that miss the same parent:
-    /// the tags but for the one by which heads are known.
+    /// Appends to a bridge what became of `head`, one of `count` that miss the same parent: the
+    /// tags but for the one by which heads are known.
     pub fn put_late(&self, out: &mut Vec<u8>, finding: &Finding, head: u64, count: usize) {
         let key = |name: &str| self.name(name).as_bytes();
         let id = head.to_le_bytes();
