@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use support::client::{self, LOGS};
+use support::conservation::conserved_at_rest;
 use support::spans::{hex, text, with};
 use support::{Daemon, Seen, Sink, daemon, eventually, request, span};
 
@@ -157,9 +158,7 @@ fn what_becomes_known_of_a_head_that_has_left_is_told_and_accounted_for() {
     let bridge = by_name(&arrived, "orphan resolved");
     assert_eq!(hex(&bridge.span.parent_span_id), format!("{:016x}", 2));
     assert_eq!(bridge.text("app.agent.orphan.parent.span_id"), Some("0000000000000001"));
-    let metric = |name: &str| daemon.metric(name, "pipeline=\"traces\"");
-    let at_rest = || (metric("spanloom_pipeline_queued_items") == 0.0).then_some(());
-    assert!(eventually(at_rest).is_some(), "all is accounted for");
-    assert_eq!(metric("spanloom_pipeline_made_items"), 1.0);
-    assert_eq!(metric("spanloom_pipeline_delivered_items"), 3.0);
+    let accounts = conserved_at_rest(&daemon);
+    let account = accounts.iter().find(|(id, _)| id.starts_with("traces ")).expect("a pipeline").1;
+    assert_eq!((account.accepted, account.made, account.delivered), (2.0, 1.0, 3.0));
 }

@@ -98,16 +98,21 @@ fn under_stress() {
 #[ignore = "takes minutes in a debug build; run it while confidence is tuned"]
 fn what_confidence_is_worth_by_evidence() {
     for keys in [Keys::Session, Keys::None] {
-        for rate in [10.0, 100.0] {
+        for (rate, share) in [(10.0, 0.0), (10.0, 0.3), (100.0, 0.0)] {
             let mut all = BTreeMap::<(String, usize), (f64, usize, usize)>::new();
             for seed in 401..413 {
                 let settings = Settings { rate, ..settings(keys, seed, 3000, TUNED) };
-                for (bin, (sum, right, count)) in score(&settings, 0.3).reliability {
+                let mut broken = break_some(traces(&settings), 0.3, keys, seed ^ 7);
+                absent(&mut broken, share, seed ^ 13);
+                let passed = run(&broken.spans, seed ^ 11, true, "{}");
+                for (bin, (sum, right, count)) in Score::of(&broken, &passed).reliability {
                     let known = all.entry(bin).or_default();
                     *known = (known.0 + sum, known.1 + right, known.2 + count);
                 }
             }
-            println!("\nkeys {keys:?}, x{rate}: evidence, confidence, share right, of how many");
+            println!(
+                "\nkeys {keys:?}, x{rate}, {share} absent: evidence, confidence, right, of all"
+            );
             for ((evidence, _), (sum, right, count)) in all {
                 let (says, is) = (sum / count as f64, right as f64 / count as f64);
                 println!("  {evidence:<22}{says:>8.3}{is:>8.3}{count:>7}");

@@ -40,6 +40,10 @@ pub const ORPHAN_TRACE_NODES: usize = 256;
 /// whom: most stand near, and one that is missed is one sample less.
 pub const ORPHAN_NEAR: usize = 32;
 
+/// Time from a span's end to its arrival, mostly: twice the interval at which SDKs export. Where
+/// what came in that time before a head is forgotten, its run is not looked for by time.
+pub const ORPHAN_EXPORT: Duration = Duration::from_secs(10);
+
 /// Runs of one process that a tool without any key may belong to and that are looked at: with more
 /// of them, so many steps end together that none of them tells anything.
 pub const ORPHAN_RUNS: usize = 16;
@@ -98,8 +102,8 @@ pub const ORPHAN_COMING_LINKS: usize = 20_000;
 /// `spanloom_orphans_missed_links`.
 pub const ORPHAN_LINKS: usize = 128;
 
-/// Heads that have left without a parent that is known and are remembered, in case it comes: 1 KiB
-/// each. Metrics `spanloom_orphans_ledger` and, of those that were forgotten for others,
+/// Heads that have left without a parent that is known and are remembered, in case it comes: 0.5 to
+/// 1 KiB each. Metrics `spanloom_orphans_ledger` and, of those that were forgotten for others,
 /// `spanloom_orphans_late_results`.
 pub const ORPHAN_LEDGER: usize = 10_000;
 
@@ -111,9 +115,10 @@ pub const ORPHAN_LEDGER_TIME: &str = "12h";
 /// none either.
 pub const ORPHAN_SILENCE: Duration = Duration::from_secs(3600);
 
-/// Bytes of a resource that is remembered for a bridge; in the place of larger ones stands the
-/// service's name alone.
+/// Bytes of a resource with a tenant that is remembered for a bridge; heads with larger ones are not
+/// remembered. And how many are known again, so that heads share them.
 pub const ORPHAN_GROUP_BYTES: usize = 4096;
+pub const ORPHAN_GROUPS: usize = 512;
 
 /// Time without spans after which a trace takes no fragments: backends have stored it for good.
 pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);

@@ -25,6 +25,8 @@ pub struct Said {
     pub confidence: f64,
     pub parent: Option<(u128, u64)>,
     pub wait_ms: i64,
+    /// Of a bridge: of how many heads it tells.
+    pub heads: i64,
 }
 
 /// A span that got another trace: the one that it was of, and its id.
@@ -141,6 +143,7 @@ impl Pipeline {
                         ("cause", _) => said.cause = word(),
                         ("tier", AnyValue::Int(n)) => said.tier = n,
                         ("wait_ms", AnyValue::Int(n)) => said.wait_ms = n,
+                        ("head.count", AnyValue::Int(n)) => said.heads = n,
                         ("confidence", AnyValue::Double(p)) => said.confidence = p,
                         ("original_trace_id", _) => was = u128::from_str_radix(&word(), 16).ok(),
                         ("head.span_id", _) => head = u64::from_str_radix(&word(), 16).ok(),

@@ -59,6 +59,7 @@ pub struct Score {
     pub rewrites: Counts,
     /// Parents that bridges told of, of torn heads and of those called pending.
     pub late: Counts,
+    pub late_heads: i64,
     /// By tenth of confidence: the sum of confidences, right ones, all.
     bins: [(f64, usize, usize); 10],
     /// The same by evidence.
@@ -112,6 +113,7 @@ impl Score {
                 // It was intact, and what it missed was late.
                 None => chosen.0 == at.0 && present.contains(&chosen),
             };
+            score.late_heads += said.heads;
             score.late.right += usize::from(right);
             score.late.wrong += usize::from(!right);
             if !right {
@@ -150,7 +152,9 @@ impl Score {
             self.bins[bin].0 += said.confidence;
             self.bins[bin].1 += usize::from(right);
             self.bins[bin].2 += 1;
-            let entry = self.reliability.entry((said.evidence.clone(), bin)).or_default();
+            // The upper ones are finer.
+            let fine = if bin < 9 { bin * 10 } else { (said.confidence * 100.0) as usize };
+            let entry = self.reliability.entry((said.evidence.clone(), fine)).or_default();
             entry.0 += said.confidence;
             entry.1 += usize::from(right);
             entry.2 += 1;
@@ -248,8 +252,9 @@ impl Score {
             per_million(self.false_findings)
         );
         println!(
-            "  pending whose parent was late: {}; told later of {} parents, {} wrong; {:.3} us per span",
+            "  pending whose parent was late: {}; told later of {} heads and {} parents, {} wrong; {:.3} us per span",
             self.pending,
+            self.late_heads,
             self.late.right + self.late.wrong,
             self.late.wrong,
             self.us_per_span

@@ -7,12 +7,11 @@
 use super::ledger::Entry;
 use super::links::{self, Names};
 use super::tags::{Finding, Tags};
-use crate::otlp::fields::{request, resource, resource_group, scope, scope_group, span};
+use crate::otlp::fields::{request, resource_group, scope, scope_group, span};
 use crate::otlp::wire::{
     Message, put_bytes_field, put_fixed32_field, put_fixed64_field, put_message_field,
     put_varint_field,
 };
-use crate::otlp::write::put_text_attribute;
 
 /// The scope of bridges.
 const SCOPE: &str = "spanloom/orphans";
@@ -64,19 +63,12 @@ impl Bridge<'_> {
     }
 }
 
-/// What stands around the spans of a group: all of its fields but those, or the service's name
-/// alone if that is more than `most` bytes.
-pub fn around(group: Message<'_>, service: &str, most: usize) -> Vec<u8> {
+/// What stands around the spans of a group: all of its fields but those.
+pub fn around(group: Message<'_>) -> Vec<u8> {
     let mut out = vec![];
     for field in group.fields().filter(|field| field.number != resource_group::SCOPE_GROUPS) {
         let range = field.at - group.start..field.end - group.start;
         out.extend_from_slice(group.bytes.get(range).unwrap_or_default());
-    }
-    if out.len() > most {
-        out.clear();
-        put_message_field(&mut out, resource_group::RESOURCE, |out| {
-            put_text_attribute(out, resource::ATTRIBUTES, b"service.name", service.as_bytes());
-        });
     }
     out
 }

@@ -9,7 +9,7 @@ use super::ids::{context, first_text, host, is_unique, next_id};
 use super::roots::Roots;
 use super::tags::evidence;
 use super::words::{Role, Tell};
-use crate::otlp::fields::{link, span};
+use crate::otlp::fields::{event, link, span};
 use crate::otlp::view::{self, AnyValue, Attribute};
 use crate::processors::inspect::Item;
 use crate::processors::names::Names;
@@ -217,6 +217,9 @@ impl Reader {
             };
             self.attribute(value, tell, facts, &mut parts);
         }
+        if facts.parent.is_none() && facts.captured.is_none() {
+            facts.captured = self.in_events(item);
+        }
         for id in &item.call_ids {
             self.attribute(AnyValue::Text(id), Tell::ModelCall, facts, &mut parts);
         }
@@ -227,6 +230,17 @@ impl Reader {
         facts.deliberate |= facts.parent.is_none() && self.roots.has(name);
         facts.operation = self.hasher.hash_one((facts.service, facts.kind, name));
         self.compose(facts, &parts);
+    }
+
+    /// The context that an event of a span notes.
+    fn in_events(&self, item: &Item<'_>) -> Option<(u128, u64)> {
+        let events = item.parts.iter().filter(|part| part.number() == span::EVENTS);
+        let events = events.filter_map(|part| item.field(*part).message());
+        let mut attributes = events.flat_map(|one| view::attributes(one, event::ATTRIBUTES));
+        attributes.find_map(|attribute| match self.tells.find(attribute.key)? {
+            Tell::Context => first_text(attribute.value).and_then(context),
+            _ => None,
+        })
     }
 
     fn attribute<'a>(

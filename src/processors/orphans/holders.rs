@@ -44,8 +44,10 @@ const LEAST: f64 = 0.002;
 /// How often a span that answers nobody has a parent in another service.
 const ELSEWHERE: f64 = 0.02;
 
-/// How sure a parent is at most of an operation that was never seen to call the head's.
-const UNKNOWN: f64 = 0.92;
+/// How sure a parent is at most of an operation that was never seen to call the head's: where a
+/// group or the trace says where to look, and where time alone does.
+const UNKNOWN: f64 = 0.96;
+const UNKNOWN_BY_TIME: f64 = 0.9;
 
 /// What is thought of how operations call each other before any was seen, in samples.
 const BEFORE: f64 = 3.0;
@@ -115,7 +117,8 @@ impl Holders<'_> {
         };
         let mut one = Candidate::of(node, self.evidence, prior * odds);
         if !known {
-            one.most = UNKNOWN;
+            let by_time = self.evidence == evidence::INSTANCE;
+            one.most = if by_time { UNKNOWN_BY_TIME } else { UNKNOWN };
         }
         weights.add(one);
     }

@@ -318,6 +318,18 @@ impl Index {
         self.nodes.iter().rev()
     }
 
+    /// Whether the last so many of them hold all that ended about when the head began: what was
+    /// exported since, and nothing of it is forgotten.
+    pub fn reach_back(&self, nodes: usize, head: &Facts) -> bool {
+        let cut = self.nodes.len().saturating_sub(nodes);
+        let Some(oldest) = self.nodes.get(cut).filter(|_| cut > 0 || self.first > 0) else {
+            return true;
+        };
+        let took = Duration::from_nanos(head.end.saturating_sub(head.start));
+        let came = self.find(head.trace, head.span).map(|head| head.came);
+        came.is_some_and(|came| oldest.came + took + limits::ORPHAN_EXPORT <= came)
+    }
+
     /// Whether so many of them may be gone through once more: only so many in a second.
     pub fn may_scan(&mut self, nodes: usize, now: Moment) -> bool {
         let second = now.monotonic.as_secs();

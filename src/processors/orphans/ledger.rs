@@ -18,19 +18,33 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry as Place;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is always remembered of a head.
+pub struct Head {
+    pub trace: u128,
+    pub span: u64,
+    pub parent: Option<u64>,
+    pub start: u64,
+    pub remote: Option<bool>,
+}
+
 /// A head that left, and others that miss the same parent.
 pub struct Entry {
-    pub head: Facts,
+    pub head: Head,
+    /// All that was read of a root, to judge it again.
+    pub facts: Option<Box<Facts>>,
     /// What was said of it.
     pub finding: Finding,
     /// Others that miss its parent, as many as one bridge has links to; and all that do.
     pub others: SmallVec<[u64; 1]>,
     pub count: usize,
-    /// What stood around the head, as it left: the fields of its group but for the spans.
+    /// What stood around the head, as it left: the fields of its group but for the spans; and the
+    /// bytes of it that no entry before had.
     pub group: Arc<[u8]>,
+    pub own: usize,
     /// Its tenant as an attribute of a span, if it has one of its own.
     pub tenant: Box<[u8]>,
     /// The process that it came from.
@@ -62,6 +76,9 @@ pub struct Ledger {
     /// Entries by the keys that they name, and by the trace of the context that they noted.
     keys: HashMap<u64, Numbers, RandomState>,
     noted: HashMap<u128, Numbers, RandomState>,
+    /// What stood around heads lately, by hash: mostly the same.
+    groups: Ages<Option<Arc<[u8]>>>,
+    hasher: RandomState,
     /// When spans of a process came last, while any span misses its parent.
     alive: Ages<Duration>,
     now: Moment,
@@ -85,6 +102,8 @@ impl Ledger {
             traces: HashMap::default(),
             keys: HashMap::default(),
             noted: HashMap::default(),
+            groups: Ages::new(limits::ORPHAN_GROUPS),
+            hasher: RandomState::default(),
             alive: Ages::new(limits::ORPHAN_SERVICES),
             now: Moment::default(),
             owed: false,
@@ -139,15 +158,15 @@ impl Ledger {
         if let Some(parent) = entry.head.parent {
             self.missing.insert((entry.head.trace, parent), number);
             *self.traces.entry(entry.head.trace).or_default() += 1;
-        } else {
-            for key in &entry.head.names {
+        } else if let Some(facts) = &entry.facts {
+            for key in &facts.names {
                 let few = self.keys.entry(key.hash).or_default();
                 // With more there is no telling whom a caller called.
                 if few.len() < CANDIDATES {
                     few.push(number);
                 }
             }
-            if let Some((trace, _)) = entry.head.captured {
+            if let Some((trace, _)) = facts.captured {
                 let few = self.noted.entry(trace).or_default();
                 if few.len() < CANDIDATES {
                     few.push(number);
@@ -176,9 +195,9 @@ impl Ledger {
                     count.remove();
                 }
             }
-        } else {
-            entry.head.names.iter().for_each(|key| leave(&mut self.keys, key.hash, number));
-            entry.head.captured.iter().for_each(|(at, _)| leave(&mut self.noted, *at, number));
+        } else if let Some(facts) = &entry.facts {
+            facts.names.iter().for_each(|key| leave(&mut self.keys, key.hash, number));
+            facts.captured.iter().for_each(|(at, _)| leave(&mut self.noted, *at, number));
         }
         self.bytes = self.bytes.saturating_sub(weight(&entry));
         self.charge.resize(self.bytes);
@@ -231,9 +250,20 @@ impl Ledger {
         asked
     }
 
-    /// The head in the entry of this number.
-    pub fn head(&self, number: u64) -> Option<&Facts> {
-        self.entries.get(&number).map(|entry| &entry.head)
+    /// What was read of the root in the entry of this number.
+    pub fn root(&self, number: u64) -> Option<Facts> {
+        self.entries.get(&number)?.facts.as_deref().cloned()
+    }
+
+    /// Fields that stand around heads, once for all of them, and how many bytes of them are new.
+    pub fn share(&mut self, fields: Vec<u8>) -> (Arc<[u8]>, usize) {
+        self.groups.update(self.hasher.hash_one(&fields), |known| match known {
+            Some(known) if **known == *fields => (known.clone(), 0),
+            _ => {
+                let own = fields.len();
+                (known.insert(fields.into()).clone(), own)
+            }
+        })
     }
 
     /// When the next entry is given up.
@@ -248,7 +278,7 @@ impl Ledger {
             let (number, _) =
                 self.entries.first_key_value().filter(|(_, entry)| entry.until <= now.monotonic)?;
             let mut entry = self.take(*number)?;
-            if entry.head.remote() == Some(false) && self.lives(entry.instance, now) {
+            if entry.head.remote == Some(false) && self.lives(entry.instance, now) {
                 entry.until = now.monotonic + self.time;
                 self.enter(entry);
                 continue;
@@ -294,19 +324,29 @@ fn leave<K: std::hash::Hash + Eq>(
     }
 }
 
-/// Bytes that an entry counts as: itself, its places in tables, what stood around it.
+/// Bytes that an entry counts as: itself, its places in tables, what was read of it. What stood
+/// around it is mostly shared.
 fn weight(entry: &Entry) -> usize {
-    size_of::<Entry>() + 4 * size_of::<(u128, u64, u64)>() + entry.group.len() + entry.tenant.len()
+    let facts = entry.facts.as_ref().map_or(0, |_| size_of::<Facts>());
+    size_of::<Entry>() + 4 * size_of::<(u128, u64, u64)>() + facts + entry.tenant.len() + entry.own
 }
 
 /// A head that leaves now.
 pub fn entry(head: &Facts, finding: &Finding, came: Duration) -> Entry {
     Entry {
-        head: head.clone(),
+        head: Head {
+            trace: head.trace,
+            span: head.span,
+            parent: head.parent,
+            start: head.start,
+            remote: head.remote(),
+        },
+        facts: head.parent.is_none().then(|| Box::new(head.clone())),
         finding: finding.clone(),
         others: SmallVec::new(),
         count: 1,
         group: Arc::from([]),
+        own: 0,
         tenant: Box::from([]),
         instance: 0,
         came,

@@ -320,13 +320,16 @@ impl Search<'_> {
     }
 
     /// The parent of a step that belongs to no group, among the runs of its process; `None` if that
-    /// was asked too often.
+    /// was asked too often, or too much came since.
     pub fn in_process(&mut self, head: &Facts) -> Option<Found> {
         let all = self.index.len().min(limits::ORPHAN_SCAN);
         if !self.index.may_scan(all, self.now) {
             return None;
         }
-        let runs = process::runs(self.index, head);
+        let runs = process::runs(self.index, head)?;
+        if runs.traces.len() > limits::ORPHAN_RUNS {
+            return Some(Found::Several(evidence::INSTANCE, runs.traces.len()));
+        }
         let mut traces = Traces::new();
         for trace in runs.traces {
             traces.extend(self.index.trace(trace, self.now).map(|known| (trace, known)));

@@ -29,8 +29,11 @@ pub fn is_step(head: &Facts) -> bool {
     head.role == Role::Tool && head.parent.is_none() && local && bare
 }
 
-/// Looks for runs among the spans that came last.
-pub fn runs(index: &Index, head: &Facts) -> Runs {
+/// Looks for runs among the spans that came last; `None` if those do not reach back to the head.
+pub fn runs(index: &Index, head: &Facts) -> Option<Runs> {
+    if !index.reach_back(limits::ORPHAN_SCAN, head) {
+        return None;
+    }
     let mut runs = Runs::default();
     for node in index.latest_first().take(limits::ORPHAN_SCAN) {
         if node.service != head.service || node.tenant != head.tenant || node.trace == head.trace {
@@ -45,7 +48,7 @@ pub fn runs(index: &Index, head: &Facts) -> Runs {
             break;
         }
     }
-    runs
+    Some(runs)
 }
 
 /// Whether the head may be the next step after this one, or one beside it.

@@ -429,6 +429,19 @@ fn ids_of_a_framework_s_own_are_believed_while_they_agree_with_those_of_spans() 
 }
 
 #[test]
+fn a_context_may_stand_in_an_event() {
+    let noted = "traceparent=\"00-00000000000000000000000000000001-00000000000000a1-01\"";
+    let agent = "span 1/a1 \"agent\" 0..9ms";
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+    let hook = format!("span 2/b1 \"hook\" 1ms..2ms\n  event \"request\" @1ms {noted}");
+    let said = bench.pass(parse(&format!("{agent}\n{hook}")));
+    let said = print(&[said]).concat();
+    for tag in ["evidence=\"captured_traceparent\"", "parent.span_id=\"00000000000000a1\""] {
+        assert!(said.contains(tag), "{tag} in {said}");
+    }
+}
+
+#[test]
 fn what_is_called_from_outside_is_counted_and_tagged_if_asked() {
     let tool = "span 1/a1 \"tools/call x\" kind=server 0..5ms mcp.method.name=\"tools/call\"";
     let server = "span 2/b1 parent=b9 \"GET /cart\" kind=server 0..5ms flags=0x300";

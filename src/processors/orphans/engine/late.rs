@@ -15,7 +15,6 @@ use crate::otlp::view::{Request, ResourceGroup, ScopeGroup, Span};
 use crate::processors::Out;
 use bytes::Bytes;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A confidence from which on a parent is known.
@@ -42,18 +41,21 @@ impl Orphans {
                 continue;
             }
             let instance = self.instance(group);
-            let mut fields: Option<Arc<[u8]>> = None;
+            let fields = around(group.0);
+            let fits = fields.len() <= limits::ORPHAN_GROUP_BYTES;
+            let (fields, mut own) = self.ledger.share(if fits { fields } else { vec![] });
             for item in group.scope_groups().flat_map(ScopeGroup::spans) {
                 let Some((_, mut entry)) = leaving.next_if(|(start, _)| *start == item.0.start)
                 else {
                     continue;
                 };
-                let fields = fields.get_or_insert_with(|| {
-                    let service = self.services.name(entry.head.service);
-                    around(group.0, &service, limits::ORPHAN_GROUP_BYTES).into()
-                });
-                entry.group = fields.clone();
                 entry.tenant = self.tenant_of(item);
+                // Without all that tells its tenant nothing is told.
+                if !fits || entry.tenant.len() > limits::ORPHAN_GROUP_BYTES {
+                    self.meters.late_results.forgotten.add(1);
+                    continue;
+                }
+                (entry.group, entry.own) = (fields.clone(), std::mem::take(&mut own));
                 entry.instance = instance;
                 self.ledger.saw(instance);
                 let forgotten = self.ledger.put(entry, now);
@@ -96,7 +98,7 @@ impl Orphans {
             self.tell(entry, finding, now);
         }
         for number in self.ledger.asked() {
-            let Some(head) = self.ledger.head(number).cloned() else { continue };
+            let Some(head) = self.ledger.root(number) else { continue };
             let Verdict::Tag(finding) = self.judge(now).due(&head, true) else { continue };
             let sure = |parent: &Parent| parent.tier <= 1 && parent.confidence >= SURE;
             if !finding.parent.as_ref().is_some_and(sure) {
