@@ -115,8 +115,8 @@ pub const ORPHAN_LEDGER_TIME: &str = "12h";
 /// none either.
 pub const ORPHAN_SILENCE: Duration = Duration::from_secs(3600);
 
-/// Bytes of a resource with a tenant that is remembered for a bridge; heads with larger ones are not
-/// remembered. And how many are known again, so that heads share them.
+/// Bytes of a resource with a tenant that is remembered for a bridge; heads with larger ones are
+/// not remembered. And how many are known again, so that heads share them.
 pub const ORPHAN_GROUP_BYTES: usize = 4096;
 pub const ORPHAN_GROUPS: usize = 512;
 

@@ -187,7 +187,7 @@ impl Score {
             (true, true, _) => self.joins.right += 1,
             (true, false, _) => self.joins.wrong += 1,
             (false, _, Some(_)) => {
-                let said = said.map(|said| (&said.status, &said.evidence));
+                let said = said.map(|said| (&said.status, &said.evidence, &said.cause));
                 self.note(format!("{breaker} not joined: {said:?}"));
             }
             _ => {}

@@ -32,6 +32,10 @@ impl Default for Appetite {
 }
 
 impl Appetite {
+    pub fn is_there(&self) -> bool {
+        self.0 > 0
+    }
+
     /// Whether the next answer is to be read.
     pub fn eat(&mut self) -> bool {
         let hungry = self.0 > 0;

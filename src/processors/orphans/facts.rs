@@ -131,8 +131,10 @@ struct Parts<'a> {
     tool_name: &'a [u8],
     arguments: Option<AnyValue<'a>>,
     messages: &'a [u8],
-    call_names: SmallVec<[&'a [u8]; 2]>,
-    call_arguments: SmallVec<[AnyValue<'a>; 2]>,
+    call_names: Vec<&'a [u8]>,
+    call_arguments: Vec<AnyValue<'a>>,
+    /// Whether there is anything else.
+    any: bool,
 }
 
 /// Reads facts, with what stands around the spans at hand.
@@ -175,29 +177,13 @@ impl Reader {
 
     /// Reads `item`.
     pub fn read(&mut self, item: &Item<'_>, facts: &mut Facts) {
-        let (mut parts, mut name) = (Parts::default(), &[][..]);
+        let mut parts = Parts::default();
         (facts.service, facts.tenant) = (self.service, self.tenant);
         facts.kind = item.number(span::KIND) as u8;
         facts.start = item.number(span::START_TIME);
         facts.end = item.number(span::END_TIME);
         facts.flags = item.number(span::FLAGS);
-        for part in &item.parts {
-            match part.number() {
-                span::NAME => name = item.bytes(*part),
-                span::TRACE_STATE => {
-                    let text = item.bytes(*part);
-                    facts.sampled_out = text.windows(3).any(|word| word == b"th:")
-                        && !text.windows(5).any(|word| word == b"th:0;");
-                }
-                span::LINKS => {
-                    let link =
-                        item.field(*part).message().and_then(|link| link.field(link::TRACE_ID));
-                    facts.links = true;
-                    facts.links_elsewhere |= link.is_some_and(|id| id.bytes() != item.trace_id);
-                }
-                _ => {}
-            }
-        }
+        let name = read_parts(item, facts);
         for attribute in &item.attributes {
             let meaning = item.meaning(*attribute);
             if let Some(role) = meaning.checked_sub(ROLES).and_then(Role::of) {
@@ -207,6 +193,14 @@ impl Reader {
                 continue;
             }
             let Some(tell) = self.tells.at(meaning) else { continue };
+            // Of these nobody need read a value, and few spans have others.
+            if matches!(tell, Tell::Model) {
+                parts.has_model = true;
+                continue;
+            }
+            if matches!(tell, Tell::Peer) && !asks_for_peer(facts) {
+                continue;
+            }
             let bytes = item.bytes(*attribute);
             let value = match view::text_in(bytes) {
                 Some(text) => AnyValue::Text(text),
@@ -215,12 +209,14 @@ impl Reader {
                     None => continue,
                 },
             };
+            parts.any = true;
             self.attribute(value, tell, facts, &mut parts);
         }
         if facts.parent.is_none() && facts.captured.is_none() {
             facts.captured = self.in_events(item);
         }
         for id in &item.call_ids {
+            parts.any = true;
             self.attribute(AnyValue::Text(id), Tell::ModelCall, facts, &mut parts);
         }
         // 0 is no time. What has no start is known at its end alone.
@@ -229,7 +225,15 @@ impl Reader {
         }
         facts.deliberate |= facts.parent.is_none() && self.roots.has(name);
         facts.operation = self.hasher.hash_one((facts.service, facts.kind, name));
-        self.compose(facts, &parts);
+        if facts.role == Role::None && parts.has_tool_name {
+            facts.role = Role::Tool;
+        }
+        if facts.role == Role::None && parts.has_model {
+            facts.role = Role::Llm;
+        }
+        if parts.any {
+            self.compose(facts, &parts);
+        }
     }
 
     /// The context that an event of a span notes.
@@ -256,10 +260,10 @@ impl Reader {
                 (parts.has_tool_name, facts.tool) = (true, hash(value));
                 parts.tool_name = value.as_text().unwrap_or_default();
             }
-            Tell::CalledTool | Tell::Arguments | Tell::CallName | Tell::CallArguments => {
+            Tell::CalledTool | Tell::Arguments => content(value, tell, parts),
+            Tell::CallName | Tell::CallArguments if self.appetite.is_there() => {
                 content(value, tell, parts);
             }
-            Tell::Model => parts.has_model = true,
             Tell::Session => facts.session = hash(value),
             Tell::Conversation => facts.conversation = hash(value),
             Tell::Tenant => facts.tenant = hash(value),
@@ -295,27 +299,19 @@ impl Reader {
             Tell::Context => facts.captured = first_text(value).and_then(context),
             Tell::OwnId(n) => add(&mut facts.offers, Sort::Shadow(n), hash(value)),
             Tell::ParentId(n) => add(&mut facts.names, Sort::Shadow(n), hash(value)),
-            // Of others nobody asks whom they call.
-            Tell::Peer if facts.kind == CLIENT || facts.parent.is_none() => {
-                facts.peer = self.value(host(value));
-            }
+            Tell::Peer => facts.peer = self.value(host(value)),
             Tell::Deliberate => {
                 facts.deliberate |= matches!(value, AnyValue::Bool(true))
                     || value.as_text().is_some_and(|text| text == b"true");
             }
             Tell::Tagged => facts.tagged = true,
-            Tell::Role(_) | Tell::ToolCall | Tell::ModelCall | Tell::RequestId | Tell::Peer => {}
+            Tell::Role(_) | Tell::Model | Tell::ToolCall | Tell::ModelCall | Tell::RequestId => {}
+            Tell::CallName | Tell::CallArguments => {}
         }
     }
 
     /// Puts keys together that have several parts, and mixes the tenant into all.
     fn compose(&mut self, facts: &mut Facts, parts: &Parts<'_>) {
-        if facts.role == Role::None && parts.has_tool_name {
-            facts.role = Role::Tool;
-        }
-        if facts.role == Role::None && parts.has_model {
-            facts.role = Role::Llm;
-        }
         if parts.message != 0 {
             let key = self.hasher.hash_one((parts.message, parts.destination));
             let keys = if facts.kind == CONSUMER { &mut facts.names } else { &mut facts.offers };
@@ -443,6 +439,34 @@ impl Facts {
     pub fn groups(&self) -> impl Iterator<Item = u64> {
         [self.session, self.conversation].into_iter().filter(|group| *group != 0)
     }
+}
+
+/// Reads what is no attribute; yields the name.
+#[inline]
+fn read_parts<'a>(item: &Item<'a>, facts: &mut Facts) -> &'a [u8] {
+    let mut name = &[][..];
+    for part in &item.parts {
+        match part.number() {
+            span::NAME => name = item.bytes(*part),
+            span::TRACE_STATE => {
+                let text = item.bytes(*part);
+                facts.sampled_out = text.windows(3).any(|word| word == b"th:")
+                    && !text.windows(5).any(|word| word == b"th:0;");
+            }
+            span::LINKS => {
+                let link = item.field(*part).message().and_then(|link| link.field(link::TRACE_ID));
+                facts.links = true;
+                facts.links_elsewhere |= link.is_some_and(|id| id.bytes() != item.trace_id);
+            }
+            _ => {}
+        }
+    }
+    name
+}
+
+/// Whether anybody asks whom a span calls.
+fn asks_for_peer(facts: &Facts) -> bool {
+    facts.kind == CLIENT || facts.parent.is_none()
 }
 
 /// Notes a name or arguments of a call.

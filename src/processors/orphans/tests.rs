@@ -80,7 +80,7 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
                   app.agent.orphan.evidence=\"trace_id\" \
                   app.agent.orphan.signatures=[\"tool_call_root\",\"mid_sequence_root\"] \
                   app.agent.orphan.candidates=1 app.agent.orphan.tier=2 \
-                  app.agent.orphan.confidence=0.92 \
+                  app.agent.orphan.confidence=0.96 \
                   app.agent.orphan.parent.trace_id=\"00000000000000000000000000000001\" \
                   app.agent.orphan.parent.span_id=\"00000000000000a2\"";
     bench.check(tool, &format!("{tool} {parent}"));
