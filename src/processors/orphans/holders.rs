@@ -153,11 +153,13 @@ impl Holders<'_> {
     /// How often spans of this sort call such a head; `None` if this one did not.
     fn suits(&self, node: &Node) -> Option<f64> {
         let head = self.head;
-        // Clocks of two hosts are not one.
-        let (_, sd) = self.index.delays.of(node.service, head.service).offset();
-        let other = SLACK + (sd * 3e6) as u64;
-        let slack = if node.service == head.service { SLACK } else { other };
-        if node.start > head.start.saturating_add(slack) {
+        // Clocks of two hosts are not one: the head's times by the clock of the node.
+        let (offset, sd) = self.index.delays.of(node.service, head.service).offset();
+        let local = node.service == head.service;
+        let (offset, slack) =
+            if local { (0, SLACK) } else { ((offset * 1e6) as i64, SLACK + (sd * 3e6) as u64) };
+        let [start, end] = [head.start, head.end].map(|at| at.saturating_add_signed(-offset));
+        if node.start > start.saturating_add(slack) {
             return None;
         }
         if head.kind == CONSUMER {
@@ -167,7 +169,7 @@ impl Holders<'_> {
                 _ => None,
             };
         }
-        if node.end.saturating_add(slack) < head.end {
+        if node.end.saturating_add(slack) < end {
             return None;
         }
         match (head.role, head.kind, node.role, node.kind) {

@@ -18,8 +18,10 @@ use crate::moment::Moment;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
-/// The odds that a parent never passed: of a head in another trace, and of one in its own.
+/// The odds that a parent never passed: of a head in another trace, of one amid a trace of its
+/// session, and of one in its own.
 pub const UNSEEN: f64 = 0.25;
+const UNSEEN_GROUP: f64 = 0.1;
 const UNSEEN_OWN: f64 = 0.05;
 
 /// What is added of an operation whose spans are all roots: it may always be called from outside.
@@ -315,7 +317,8 @@ impl Search<'_> {
         Holders { index: self.index, head, evidence }.weigh(traces, &mut weights);
         // What usually is a root mostly is called from outside.
         let roots = self.index.share_of_roots(head.operation).unwrap_or(0.0);
-        let unseen = if own { UNSEEN_OWN } else { UNSEEN + UNSEEN_ROOT * roots };
+        let elsewhere = if traces.is_empty() { UNSEEN } else { UNSEEN_GROUP };
+        let unseen = if own { UNSEEN_OWN } else { elsewhere + UNSEEN_ROOT * roots };
         (weights.decide(unseen), called)
     }
 
