@@ -45,17 +45,14 @@ impl Block {
         groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans)
     }
 
-    /// Judges the heads, and says whether all are judged. What is certain of one stays so, and what
-    /// was said of one once what speaks for it may be forgotten. The other roots are judged when
+    /// Judges the heads, and says whether all are judged. What is certain of one stays so, since
+    /// what speaks for it may be forgotten while others wait. The other roots are judged when
     /// nothing waits any more, and before that now and then.
     pub fn judge(&mut self, judge: &mut Judge<'_>, last: bool) -> bool {
         let roots_too = self.tries.is_multiple_of(ROOTS_EVERY);
         self.tries += 1;
+        self.verdicts.iter_mut().for_each(|it| *it = it.take().filter(Verdict::is_certain));
         self.verdicts.resize_with(self.heads.len(), || None);
-        for (head, verdict) in self.heads.iter().zip(&mut self.verdicts) {
-            let stays = |said: &Verdict| said.is_certain() || !judge.may_learn(head.as_ref(), said);
-            *verdict = verdict.take().filter(stays);
-        }
         let mut waits = false;
         for roots in [false, true] {
             if roots && waits && !roots_too {

@@ -281,3 +281,35 @@ impl Holders<'_> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::Signal;
+    use crate::otlp::text;
+    use crate::processors::tests::{Bench, request};
+
+    /// What an agent asks another service in its session, and by whose clock it is 30 ms earlier
+    /// there, with this parent.
+    fn asked(trace: u32, answer: &str) -> String {
+        format!(
+            "resource service.name=\"web\"\nscope -\nspan {trace:x}/a1 \"ask\" 0..900ms \
+             gen_ai.operation.name=\"invoke_agent\" session.id=\"s{trace}\"\n\
+             span {trace:x}/a2 parent=a1 \"call\" kind=client 500ms..700ms session.id=\"s{trace}\"\n\
+             resource service.name=\"there\"\nscope -\n\
+             span {answer} \"answer\" kind=server 472ms..668ms session.id=\"s{trace}\""
+        )
+    }
+
+    #[test]
+    fn what_began_before_its_caller_by_another_clock_is_called_by_it() {
+        let mut bench = Bench::new(Signal::Traces, "orphans", "{head_hold: 0s}");
+        for n in 1..=200 {
+            bench.check_untouched(&asked(n, &format!("{n:x}/b1 parent=a2")));
+        }
+        let printed = bench.pass(request(&asked(0x801, "901/b1")));
+        let printed = text::print(Signal::Traces.message(), &printed);
+        for tag in ["status=\"resolved\"", "parent.span_id=\"00000000000000a2\""] {
+            assert!(printed.contains(tag), "{tag} in {printed}");
+        }
+    }
+}

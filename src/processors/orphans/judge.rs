@@ -96,14 +96,6 @@ impl Judge<'_> {
         finding.map_or(Verdict::Pass, |finding| Verdict::Tag(Box::new(finding)))
     }
 
-    /// Whether more may be said of a head than what was: of a root not if what came about when it
-    /// began is forgotten meanwhile.
-    pub fn may_learn(&self, head: Option<&Facts>, said: &Verdict) -> bool {
-        let found = matches!(said, Verdict::Tag(finding) if finding.parent.is_some());
-        let root = head.filter(|head| found && head.parent.is_none());
-        root.is_none_or(|head| self.index.reach_back(usize::MAX, head))
-    }
-
     /// Whether a root, of which [`Judge::root`] found nothing to be wrong, may be torn off.
     fn is_suspect(&mut self, head: &Facts) -> bool {
         let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();

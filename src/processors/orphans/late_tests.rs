@@ -29,6 +29,7 @@ fn late(yaml: &str, heads: &[&str], then: &str) -> (Bench, Vec<String>) {
     (0..80).for_each(|_| left.extend(bench.wake(1)));
     let left = print(&left).concat();
     assert_eq!(left.matches("orphan.signature=").count(), heads.len(), "all left: {left}");
+    assert!(!left.contains("orphan.head"), "nothing is known yet: {left}");
     let passed = print(&bench.pass_all(request(then)));
     assert!(!passed[0].contains("app.agent.orphan"), "what came is as it came: {passed:?}");
     (bench, passed)

@@ -61,3 +61,43 @@ fn is_near(node: &Node, head: &Facts) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::Signal;
+    use crate::otlp::text;
+    use crate::processors::tests::{Bench, request};
+
+    /// An agent of which a step ends at this time.
+    fn run(trace: u32, end: u32) -> String {
+        format!(
+            "span {trace:x}/a1 \"agent\" 0..900ms gen_ai.operation.name=\"invoke_agent\"\n\
+             span {trace:x}/a2 parent=a1 \"chat\" 1ms..{end}ms gen_ai.operation.name=\"chat\"\n"
+        )
+    }
+
+    /// What is said of a tool that begins at 303 ms, behind these spans of its service, if so many
+    /// are remembered.
+    fn said(before: &str, remembered: u32) -> String {
+        let yaml = format!("{{head_hold: 0s, limit_boundaries: {remembered}}}");
+        let mut bench = Bench::new(Signal::Traces, "orphans", &yaml);
+        let tool = "span 9/b1 \"t\" 303ms..400ms gen_ai.operation.name=\"execute_tool\"";
+        let spans = format!("resource service.name=\"web\"\nscope -\n{before}{tool}");
+        text::print(Signal::Traces.message(), &bench.pass(request(&spans)))
+    }
+
+    #[test]
+    fn a_tool_belongs_to_the_run_of_its_service_whose_step_it_is() {
+        let said = said(&(run(1, 300) + &run(2, 255)), 100);
+        for tag in ["evidence=\"instance\"", "parent.trace_id=\"00000000000000000000000000000001\""]
+        {
+            assert!(said.contains(tag), "{tag} in {said}");
+        }
+    }
+
+    #[test]
+    fn where_what_came_before_is_forgotten_no_run_is_looked_for() {
+        let said = said(&(run(1, 300) + &run(2, 302)), 3);
+        assert!(said.contains("cause=\"budget\"") && !said.contains("parent.span_id"), "{said}");
+    }
+}
