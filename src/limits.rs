@@ -187,6 +187,10 @@ pub const JOURNAL_MIB: i64 = 4096;
 /// `spanloom_pipeline_dropped_items` counts them under the rule `dead_letters_full`.
 pub const DEAD_LETTER_MIB: i64 = 256;
 
+/// How often dead letters are counted again while there is no room for another, since others may
+/// have taken some away. To count them reads the directory.
+pub const DEAD_LETTER_COUNT: Duration = Duration::from_secs(1);
+
 /// Bytes of requests that wait to be written to a journal: a disk that hangs must not fill memory.
 pub const JOURNAL_PENDING_BYTES: usize = 64 << 20;
 

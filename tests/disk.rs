@@ -201,3 +201,38 @@ fn a_sync_that_fails_acknowledges_nothing_and_the_next_goes_to_a_new_file() {
     let recovered = accounts["traces otlp_http"].recovered as usize;
     assert_eq!(recovered, taken, "{statuses:?}");
 }
+
+/// Writes to files that somebody has removed succeed, and are gone with the process.
+#[test]
+fn a_journal_that_is_removed_while_it_is_used_acknowledges_nothing_more() {
+    let folder = TempDir::new().expect("a scratch folder");
+    let journal = folder.path().join("journal/traces");
+    let sink = Sink::start();
+    sink.answer_always(Answer::Http(503, vec![]));
+    let yaml = config(&sink, folder.path(), "", STREAMING);
+    for with_another_in_its_place in [false, true] {
+        let mut daemon = Daemon::start(&yaml);
+        assert_eq!(post(&daemon, 10), 200);
+        // The daemon may make a file there meanwhile.
+        assert!(eventually(|| fs::remove_dir_all(&journal).ok()).is_some());
+        if with_another_in_its_place {
+            fs::create_dir(&journal).expect("another");
+        }
+        assert_eq!(post(&daemon, 10), 503);
+        // It tries again, in a new file.
+        thread::sleep(Duration::from_millis(600));
+        assert_eq!(post(&daemon, 10), 503);
+        daemon.wait_for_log("the journal cannot be written");
+        assert!(daemon.is_running());
+        drop(daemon);
+        let daemon = Daemon::start(&yaml);
+        assert_eq!(post(&daemon, 10), 200, "a start makes it anew");
+        drop(daemon);
+    }
+    // Where a file stands, or above, there is no place for one.
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("a file");
+    let mut daemon = Daemon::start(&config(&sink, &file.join("below"), "", STREAMING));
+    assert!(!daemon.wait().success());
+    daemon.wait_for_log("cannot create");
+}
