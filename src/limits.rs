@@ -212,13 +212,6 @@ pub const JOURNAL_SYNC_TICKS: u32 = 4;
 pub const JOURNAL_SEGMENT_MIN: u64 = 64 << 10;
 pub const JOURNAL_SEGMENT_MAX: u64 = 32 << 20;
 
-/// Bytes of the first segment that a journal fills with zeros before it is needed, a group of
-/// requests; each is twice the one before, up to a whole segment. And how many are written and
-/// synced at once: a sync of entries that comes meanwhile waits for no more than these. Metric
-/// `spanloom_journal_failed_preparations`.
-pub const JOURNAL_AHEAD: u64 = 4 << 20;
-pub const JOURNAL_AHEAD_STEP: usize = 1 << 20;
-
 /// Bytes of one entry: a request, and what processors before the journal may have added.
 pub const JOURNAL_RECORD_BYTES: usize = REQUEST_BYTES + ADDED_BYTES;
 

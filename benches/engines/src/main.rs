@@ -1,8 +1,7 @@
 //! The journal's own segments beside fjall: appends with a sync for each group, and reading all of
-//! it back in order while it is removed. The segments once as the daemon writes them, over zeros
-//! that another thread writes ahead, a piece for each group, and once in files that grow. On a file
-//! system where nobody else writes, and beside a neighbour that writes, syncs and removes files, as
-//! on most machines. Each figure is the middle of the rounds, which are in turns.
+//! it back in order while it is removed. On a file system where nobody else writes, and beside a
+//! neighbour that writes, syncs and removes files, as on most machines. Each figure is the middle of
+//! the rounds, which are in turns.
 //!
 //! `spanloom-engines DIR [MIB [ROUNDS]]`: DIR decides which disk is measured.
 
@@ -12,8 +11,8 @@ use spanloom::journal::{self, Directory, Entry, Next, Opened, Settings};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,46 +35,19 @@ impl Round {
     }
 }
 
-fn ahead(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
-    own(true, folder, groups, group, content)
-}
-
-fn growing(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
-    own(false, folder, groups, group, content)
-}
-
-fn own(fills: bool, folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+fn segments(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
     let open = || {
         let directory = Directory::open(folder, Duration::ZERO).expect("a directory");
         journal::open(Arc::new(directory), &["x"], Settings::new(64 << 30, 1)).expect("it opens")
     };
-    let Opened { mut log, ahead, .. } = open();
+    let Opened { mut log, .. } = open();
     let entry = Entry { signal: Signal::Traces, items: 1, bytes: content };
     let entries = vec![entry; group];
-    let (wake, woken) = mpsc::sync_channel(1);
-    let fill = {
-        let ahead = ahead.clone();
-        move || {
-            woken.iter().for_each(|()| {
-                ahead.step().expect("room");
-            });
-        }
-    };
-    let filling = thread::spawn(fill);
-    let commits = (0..groups).map(|_| {
-        let took = timed(|| drop(log.commit(&entries).expect("synced")));
-        // As the daemon does, behind a commit.
-        if fills && ahead.is_wanted() {
-            let _ = wake.try_send(());
-        }
-        took
-    });
+    let commits = (0..groups).map(|_| timed(|| drop(log.commit(&entries).expect("synced"))));
     let commits = commits.collect();
-    drop(wake);
-    filling.join().expect("it ends");
     log.close();
-    // With them goes the lock of the directory.
-    drop((log, ahead));
+    // With it goes the lock of the directory.
+    drop(log);
     let Opened { mut reader, table, .. } = open();
     let (start, mut read) = (Instant::now(), 0);
     loop {
@@ -161,8 +133,7 @@ fn neighbour(folder: &Path, over: &AtomicBool) {
 
 type Engine = fn(&Path, usize, usize, &[u8]) -> Round;
 
-const ENGINES: [(&str, Engine); 3] =
-    [("segments, zeros ahead", ahead), ("segments that grow", growing), ("fjall", fjall)];
+const ENGINES: [(&str, Engine); 2] = [("segments", segments), ("fjall", fjall)];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -185,7 +156,7 @@ fn measure(disk: &str, parent: &Path, mib: usize, rounds: usize) {
         // Telemetry does not compress to nothing.
         let content: Vec<u8> = (0..size).map(|_| fastrand::u8(..)).collect();
         let groups = ((mib << 20) / size / group).clamp(20, 300);
-        let mut rows = [vec![], vec![], vec![]];
+        let mut rows = [vec![], vec![]];
         for _ in 0..rounds {
             for ((_, engine), rows) in ENGINES.iter().zip(&mut rows) {
                 let folder = tempfile::tempdir_in(parent).expect("a folder");
