@@ -53,6 +53,18 @@ fn image(path: &Path) -> Result<(), String> {
     run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(path))
 }
 
+/// Whether no thread of a process that was told to stop will answer any more: each has stopped, or
+/// will when the disk lets go of it. A busy machine takes a while, and whoever is answered
+/// meanwhile is owed what a copy that has begun does not have.
+fn is_stopped(process: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        matches!(state, None | Some('T' | 't' | 'D'))
+    })
+}
+
 const CUTS: u64 = 2;
 
 /// The process is stopped, the disk is copied as it is without what the kernel has not written, and
@@ -88,6 +100,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
                 thread::sleep(Duration::from_millis(random.u64(50..1500)));
                 daemon.signal("STOP");
                 over.store(true, Ordering::Relaxed);
+                assert!(eventually(|| is_stopped(daemon.id()).then_some(())).is_some());
                 fs::copy(path("disk"), path("copy")).expect("a copy");
                 daemon.signal("KILL");
             });
