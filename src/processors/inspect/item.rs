@@ -28,10 +28,12 @@ pub struct Item<'a> {
     pub attributes: Vec<Part>,
     /// The others, once an inspector wants them all: [`Item::show_all`].
     pub rest: Vec<Part>,
-    /// All other fields that OTLP knows, in order.
+    /// All other length-delimited fields that OTLP knows, in order.
     pub parts: Vec<Part>,
-    /// The numbers among those, by number of their field; 0 for what is not there.
+    /// What the other fields hold, by their number; 0 for what is not there.
     numbers: [u64; NUMBERS],
+    /// A bit for each of those that is there.
+    present: u32,
     /// Ids of calls in what was taken out: they stay, and nobody sees what stood around them.
     pub call_ids: Vec<&'a [u8]>,
     pub(super) removed: bool,
@@ -40,15 +42,15 @@ pub struct Item<'a> {
     pub(super) place: usize,
 }
 
-/// A field of an item, unread. Small and without a value, because one is written for every field
-/// of every item: to write whole [`Field`]s took twice as long as all the rest of the walk. Each of
-/// its words is written and read whole: a processor waits for what it reads across two of its
+/// A length-delimited field of an item, unread. Small and without a value, because many are written
+/// for every item: to write whole [`Field`]s took twice as long as all the rest of the walk. Each
+/// of its words is written and read whole: a processor waits for what it reads across two of its
 /// latest writes.
 #[derive(Clone, Copy)]
 pub struct Part {
     /// Where it begins in the request, and in the upper half where it ends.
     range: u64,
-    /// Its number; the bytes of tag and length, if it is length-delimited; [`KEY_ONLY`].
+    /// Its number; the bytes of tag and length; [`KEY_ONLY`].
     kind: u32,
     /// Of an attribute the number of its meanings.
     meanings: u32,
@@ -102,6 +104,7 @@ impl<'a> Item<'a> {
             rest: Vec::new(),
             parts: Vec::new(),
             numbers: [0; NUMBERS],
+            present: 0,
             call_ids: Vec::new(),
             removed: false,
             meanings,
@@ -122,7 +125,7 @@ impl<'a> Item<'a> {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
         (self.trace_id, self.span_id, self.parent_span_id) = (&[], &[], &[]);
-        (self.removed, self.numbers) = (false, [0; NUMBERS]);
+        (self.removed, self.numbers, self.present) = (false, [0; NUMBERS], 0);
         self.attributes.clear();
         self.rest.clear();
         self.parts.clear();
@@ -147,19 +150,23 @@ impl<'a> Item<'a> {
                 continue;
             }
             let Some(field) = fields.next() else { break };
+            let Value::Len(bytes) = field.value else {
+                if let Some(number) = self.numbers.get_mut(field.number as usize) {
+                    *number = field.number_value();
+                    self.present |= 1 << field.number;
+                }
+                continue;
+            };
             if field.number == shape.trace_id {
-                self.trace_id = field.bytes();
+                self.trace_id = bytes;
             } else if field.number == shape.span_id {
-                self.span_id = field.bytes();
+                self.span_id = bytes;
             } else if field.number == shape.parent_span_id {
-                self.parent_span_id = field.bytes();
+                self.parent_span_id = bytes;
             } else if field.number == shape.attributes {
                 self.look(&field, sieve, inspectors);
             } else if field.number <= shape.last {
                 self.parts.push(Part::of(&field));
-                if let Some(number) = self.numbers.get_mut(field.number as usize) {
-                    *number = field.number_value();
-                }
             }
         }
     }
@@ -205,23 +212,18 @@ impl<'a> Item<'a> {
     /// Reads a part of this item.
     #[inline]
     pub fn field(&self, part: Part) -> Field<'a> {
-        match part.head() {
-            0 => self.unusual(part),
-            _ => {
-                let value = Value::Len(self.bytes(part));
-                Field { number: part.number(), value, at: part.at(), end: part.end() }
-            }
-        }
+        let value = Value::Len(self.bytes(part));
+        Field { number: part.number(), value, at: part.at(), end: part.end() }
     }
 
-    /// The payload of a part of this item, empty if it is no length-delimited one. Where that is
-    /// enough it is cheaper than [`Item::field`].
+    /// The payload of a part of this item. Where that is enough it is cheaper than
+    /// [`Item::field`].
     #[inline]
     pub fn bytes(&self, part: Part) -> &'a [u8] {
         let from = (part.at() + part.head()).wrapping_sub(self.message.start);
         let bytes = self.message.bytes.get(from..part.end().wrapping_sub(self.message.start));
         let bytes = bytes.unwrap_or_default();
-        if part.is_whole() { bytes } else { part.of_payload(bytes) }
+        if part.kind & KEY_ONLY == 0 { bytes } else { only_key(bytes) }
     }
 
     /// The number in the field `number`; 0 if there is none.
@@ -230,17 +232,11 @@ impl<'a> Item<'a> {
         self.numbers.get(number as usize).copied().unwrap_or(0)
     }
 
-    /// A part that is not length-delimited.
-    #[inline(never)]
-    fn unusual(&self, part: Part) -> Field<'a> {
-        let (at, end, start) = (part.at(), part.end(), self.message.start);
-        let bytes = self.message.bytes.get(at.wrapping_sub(start)..end.wrapping_sub(start));
-        let field = Message { bytes: bytes.unwrap_or_default(), start: at }.fields().next();
-        field.unwrap_or(Field { number: part.number(), value: Value::Len(&[]), at, end })
-    }
-
     /// The field `number`, if it is none of those that have a place of their own here.
     pub fn other(&self, number: u32) -> Option<Field<'a>> {
+        if self.present.checked_shr(number).is_some_and(|present| present & 1 != 0) {
+            return self.message.field(number);
+        }
         let part = self.parts.iter().find(|part| part.number() == number)?;
         Some(self.field(*part))
     }
@@ -309,31 +305,17 @@ impl Part {
         (self.range >> 32) as usize
     }
 
-    /// Whether it is length-delimited and all of it is shown.
-    #[inline]
-    fn is_whole(self) -> bool {
-        self.kind & KEY_ONLY == 0 && self.head() > 0
-    }
-
-    /// What is shown of the payload of a part that is not whole.
-    #[inline(never)]
-    fn of_payload(self, bytes: &[u8]) -> &[u8] {
-        if self.head() > 0 { only_key(bytes) } else { &[] }
-    }
-
     /// The part that is `field`, of a number that OTLP knows.
     #[inline]
     fn of(field: &Field<'_>) -> Part {
-        let head = match field.value {
-            Value::Len(bytes) => field.end - field.at - bytes.len(),
-            _ => 0,
-        };
+        let head = field.end - field.at - field.bytes().len();
         let range = u64::from(field.at as u32) | (field.end as u64) << 32;
         Part { range, kind: field.number | (head as u32) << 16, meanings: 0 }
     }
 }
 
 /// Of the bytes of an attribute those of its key, as a field.
+#[inline(never)]
 fn only_key(attribute: &[u8]) -> &[u8] {
     let key = Message::root(attribute).field(key_value::KEY);
     key.and_then(|key| attribute.get(key.at..key.end)).unwrap_or_default()

@@ -117,6 +117,8 @@ struct Parts {
     local: (u64, u64),
     has_tool_name: bool,
     has_model: bool,
+    /// Whether there is anything else.
+    any: bool,
 }
 
 /// Reads facts, with what stands around the spans at hand.
@@ -178,6 +180,14 @@ impl Reader {
                 continue;
             }
             let Some(tell) = self.tells.at(meaning) else { continue };
+            // Of these nobody need read a value, and few spans have others.
+            if matches!(tell, Tell::Model) {
+                parts.has_model = true;
+                continue;
+            }
+            if matches!(tell, Tell::Peer) && !asks_for_peer(facts) {
+                continue;
+            }
             let bytes = item.bytes(*attribute);
             let value = match view::text_in(bytes) {
                 Some(text) => AnyValue::Text(text),
@@ -186,9 +196,11 @@ impl Reader {
                     None => continue,
                 },
             };
+            parts.any = true;
             self.attribute(value, tell, facts, &mut parts);
         }
         for id in &item.call_ids {
+            parts.any = true;
             self.attribute(AnyValue::Text(id), Tell::ModelCall, facts, &mut parts);
         }
         // 0 is no time. What has no start is known at its end alone.
@@ -196,7 +208,15 @@ impl Reader {
             facts.start = facts.end;
         }
         facts.operation = self.hasher.hash_one((facts.service, facts.kind, name));
-        self.compose(facts, &parts);
+        if facts.role == Role::None && parts.has_tool_name {
+            facts.role = Role::Tool;
+        }
+        if facts.role == Role::None && parts.has_model {
+            facts.role = Role::Llm;
+        }
+        if parts.any {
+            self.compose(facts, &parts);
+        }
     }
 
     fn attribute(&self, value: AnyValue<'_>, tell: Tell, facts: &mut Facts, parts: &mut Parts) {
@@ -205,7 +225,6 @@ impl Reader {
             Tell::ToolName => {
                 (parts.has_tool_name, facts.tool) = (true, hash(value));
             }
-            Tell::Model => parts.has_model = true,
             Tell::Session => facts.session = hash(value),
             Tell::Conversation => facts.conversation = hash(value),
             Tell::Tenant => facts.tenant = hash(value),
@@ -251,27 +270,18 @@ impl Reader {
             Tell::B3 => facts.captured = first_text(value).and_then(b3),
             Tell::OwnId(n) => add(&mut facts.offers, Sort::Shadow(n), hash(value)),
             Tell::ParentId(n) => add(&mut facts.names, Sort::Shadow(n), hash(value)),
-            // Of others nobody asks whom they call.
-            Tell::Peer if facts.kind == CLIENT || facts.parent.is_none() => {
-                facts.peer = self.value(host(value));
-            }
+            Tell::Peer => facts.peer = self.value(host(value)),
             Tell::Deliberate => {
                 facts.deliberate |= matches!(value, AnyValue::Bool(true))
                     || value.as_text().is_some_and(|text| text == b"true");
             }
             Tell::Tagged => facts.tagged = true,
-            Tell::Role(_) | Tell::ToolCall | Tell::ModelCall | Tell::RequestId | Tell::Peer => {}
+            Tell::Role(_) | Tell::Model | Tell::ToolCall | Tell::ModelCall | Tell::RequestId => {}
         }
     }
 
     /// Puts keys together that have several parts, and mixes the tenant into all.
     fn compose(&self, facts: &mut Facts, parts: &Parts) {
-        if facts.role == Role::None && parts.has_tool_name {
-            facts.role = Role::Tool;
-        }
-        if facts.role == Role::None && parts.has_model {
-            facts.role = Role::Llm;
-        }
         if parts.message != 0 {
             let key = self.hasher.hash_one((parts.message, parts.destination));
             let keys = if facts.kind == CONSUMER { &mut facts.names } else { &mut facts.offers };
@@ -359,6 +369,11 @@ impl Facts {
     pub fn groups(&self) -> impl Iterator<Item = u64> {
         [self.session, self.conversation].into_iter().filter(|group| *group != 0)
     }
+}
+
+/// Whether anybody asks whom a span calls.
+fn asks_for_peer(facts: &Facts) -> bool {
+    facts.kind == CLIENT || facts.parent.is_none()
 }
 
 fn add(keys: &mut SmallVec<[Key; KEYS_MAX]>, sort: Sort, hash: u64) {

@@ -160,17 +160,23 @@ pub struct Index {
 pub struct Calls {
     pub nodes: VecDeque<u64>,
     pub last: Duration,
+    /// How often it is not gone through when it is full: the last time was nearly in vain.
+    vain: u8,
 }
 
 impl Calls {
     /// Adds a client. When there are too many, those go that were answered or forgotten, as `open`
     /// says of a number; and the oldest, if that is not enough.
     fn add(&mut self, number: u64, now: Moment, open: impl Fn(u64) -> bool) {
+        const MOST: usize = limits::ORPHAN_CALLS;
         self.last = now.monotonic;
-        if self.nodes.len() >= limits::ORPHAN_CALLS {
-            self.nodes.retain(|number| open(*number));
-            let over = self.nodes.len().saturating_sub(limits::ORPHAN_CALLS / 4 * 3);
-            self.nodes.drain(..over);
+        if self.nodes.len() >= MOST {
+            if self.vain == 0 {
+                self.nodes.retain(|number| open(*number));
+                self.vain = if self.nodes.len() > MOST / 8 * 7 { 4 } else { 1 };
+            }
+            self.vain -= 1;
+            self.nodes.drain(..self.nodes.len().saturating_sub(MOST / 4 * 3));
         }
         self.nodes.push_back(number);
     }

@@ -7,7 +7,8 @@
 //!
 //! A half is larger than a cache, and nearly every span is a new one, so what an insertion costs
 //! is waiting for memory. Hence one line of it is all that most touch, and they come in groups,
-//! for a processor to wait for several at once.
+//! for a processor to wait for several at once. And what is asked for is mostly near: the last ids
+//! of the trace that came last are compared before anything is looked up.
 
 use foldhash::fast::RandomState;
 use std::hash::BuildHasher;
@@ -19,7 +20,10 @@ const LINE: usize = 8;
 /// Insertions that are made together.
 const GROUP: usize = 64;
 
-/// Words of eight marks for each of those.
+/// The last ids of a trace that are compared.
+const NEAR: usize = 4;
+
+/// Words of eight marks for each of a group.
 const MARKS: usize = GROUP / 8;
 
 /// The set.
@@ -30,6 +34,10 @@ pub struct Seen {
     /// is not among it.
     coming: Vec<u64>,
     marks: [u64; MARKS],
+    /// The trace that came last, its last ids in a ring, and how many they were.
+    trace: u128,
+    near: [u64; NEAR],
+    count: usize,
     /// Ids in one half at most.
     half: usize,
     /// The number of the young half.
@@ -44,11 +52,19 @@ impl Seen {
         let half = (limit / 2).max(1);
         let coming = Vec::with_capacity(GROUP);
         let (marks, hasher) = ([0; MARKS], RandomState::default());
-        Seen { young, old, coming, marks, half, number: 0, hasher }
+        let (trace, near, count) = (0, [0; NEAR], 0);
+        Seen { young, old, coming, marks, trace, near, count, half, number: 0, hasher }
     }
 
     #[inline]
     pub fn insert(&mut self, trace: u128, span: u64) {
+        if self.trace != trace {
+            (self.trace, self.near) = (trace, [0; NEAR]);
+        }
+        self.count = (self.count + 1) % NEAR;
+        if let Some(near) = self.near.get_mut(self.count) {
+            *near = span;
+        }
         let hash = self.hash(trace, span);
         self.coming.push(hash);
         let (word, bit) = mark(hash);
@@ -60,7 +76,19 @@ impl Seen {
         }
     }
 
+    #[inline]
     pub fn contains(&self, trace: u128, span: u64) -> bool {
+        self.is_near(trace, span) || self.is_far(trace, span)
+    }
+
+    #[inline]
+    fn is_near(&self, trace: u128, span: u64) -> bool {
+        // Without a branch for each, as below; no span has the id 0.
+        let near = self.near.iter().fold(false, |has, known| has | (*known == span));
+        near && span != 0 && self.trace == trace
+    }
+
+    fn is_far(&self, trace: u128, span: u64) -> bool {
         let hash = self.hash(trace, span);
         let (word, bit) = mark(hash);
         let marked = self.marks.get(word).is_some_and(|marks| marks & bit != 0);
