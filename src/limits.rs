@@ -187,6 +187,10 @@ pub const JOURNAL_MIB: i64 = 4096;
 /// `spanloom_pipeline_dropped_items` counts them under the rule `dead_letters_full`.
 pub const DEAD_LETTER_MIB: i64 = 256;
 
+/// How often dead letters are counted again while there is no room for another, since others may
+/// have taken some away. To count them reads the directory.
+pub const DEAD_LETTER_COUNT: Duration = Duration::from_secs(1);
+
 /// Bytes of requests that wait to be written to a journal: a disk that hangs must not fill memory.
 pub const JOURNAL_PENDING_BYTES: usize = 64 << 20;
 
@@ -207,13 +211,6 @@ pub const JOURNAL_SYNC_TICKS: u32 = 4;
 /// journal from being all files, the most keeps a search behind damage short.
 pub const JOURNAL_SEGMENT_MIN: u64 = 64 << 10;
 pub const JOURNAL_SEGMENT_MAX: u64 = 32 << 20;
-
-/// Bytes of the first segment that a journal fills with zeros before it is needed, a group of
-/// requests; each is twice the one before, up to a whole segment. And how many are written and
-/// synced at once: a sync of entries that comes meanwhile waits for no more than these. Metric
-/// `spanloom_journal_failed_preparations`.
-pub const JOURNAL_AHEAD: u64 = 4 << 20;
-pub const JOURNAL_AHEAD_STEP: usize = 1 << 20;
 
 /// Bytes of one entry: a request, and what processors before the journal may have added.
 pub const JOURNAL_RECORD_BYTES: usize = REQUEST_BYTES + ADDED_BYTES;

@@ -141,13 +141,13 @@ fn components_lists_what_the_schema_knows() {
 }
 
 #[test]
-fn print_config_fills_defaults_and_hides_secrets() {
+fn print_config_shows_defaults_as_comments_and_hides_secrets() {
     let yaml = support::daemon::config(
         "otlp_http: {endpoint: \"http://localhost:1\", headers: {authorization: SECRET-CANARY}}",
         &["otlp_http"],
     );
     let printed = text(&run(["print-config", "--config", &format!("yaml:{yaml}")]).stdout);
-    assert!(printed.contains("timeout") && printed.contains("authorization"), "{printed}");
+    assert!(printed.contains("# timeout: 30s") && printed.contains("  authorization"), "{printed}");
     assert!(!printed.contains("SECRET-CANARY"));
 }
 

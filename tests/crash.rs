@@ -16,7 +16,7 @@ use std::thread;
 use disk::{Disk, Fault};
 use fastrand::Rng;
 use spanloom::batch::Signal;
-use spanloom::journal::{self, Entry, Id, Next, Opened, Place, Resident, Settings, Storage, Ways};
+use spanloom::journal::{self, Entry, Id, Next, Opened, Place, Resident, Settings, Ways};
 
 const SEEDS: u64 = 3000;
 const WAYS: [&str; 2] = ["otlp_grpc", "otlp_http/second"];
@@ -143,9 +143,7 @@ impl World<'_> {
 
     fn act(&mut self, random: &mut Rng) -> Result<(), String> {
         match random.u8(..100) {
-            0..25 => self.commit(random),
-            // A task of its own does it, between the steps of the others.
-            25..30 => drop(self.journal.ahead.step()),
+            0..30 => self.commit(random),
             30..60 => self.read().map(|_| ())?,
             60..85 => self.release(random),
             85..92 => self.journal.table.flush().unwrap_or_default(),
@@ -292,38 +290,7 @@ fn another_version_is_a_sentence_and_nothing_is_touched() {
     assert_eq!(disk.content("00000001.segment"), bytes);
 }
 
-#[test]
-fn room_that_is_written_ahead_is_no_damage_and_is_given_back() {
-    for whole in [true, false] {
-        let disk = Disk::new(1);
-        let mut journal = open(&disk, 1).expect("it opens");
-        // Its content ends with what looks like room.
-        let bytes = [content(1, 60), vec![0; 40]].concat();
-        let entry = [Entry { signal: Signal::Logs, items: 1, bytes: &bytes }];
-        journal.log.commit(&entry).expect("a commit");
-        while journal.ahead.step().expect("room") {}
-        journal.log.commit(&entry).expect("a commit");
-        assert_eq!(disk.content("00000002.segment").len(), 8 << 10, "it is not used");
-        assert!(journal.ahead.step().expect("room"));
-        if whole {
-            while journal.ahead.step().expect("room") {}
-        }
-        assert!(disk.content("00000003.segment").ends_with(&[0; 1000]));
-        let again = disk.copy();
-        assert_eq!(read_all(&again), (2, 0));
-        assert!(!again.names().expect("names").iter().any(|name| name.ends_with(".damaged")));
-        let mut later = open(&again, 2).expect("it opens");
-        while !matches!(later.reader.advance().expect("readable"), Next::End) {}
-        later.table.clean().expect("removed");
-        assert_eq!(later.table.bytes(), 0, "what was filled and not used stays");
-        journal.log.close();
-        assert!(!disk.names().expect("names").contains(&"00000003.segment".to_owned()));
-        let short = disk.content("00000002.segment");
-        assert!(short.len() < 300, "the zeros behind the last entry stay");
-    }
-}
-
-/// Bytes of what a crash left half written are counted without the zeros behind them.
+/// What a crash left half written was promised to nobody, and is counted.
 #[test]
 fn a_torn_end_is_what_was_written_of_it() {
     let disk = Disk::new(1);
@@ -331,14 +298,10 @@ fn a_torn_end_is_what_was_written_of_it() {
     let bytes = content(1, 60);
     let entry = [Entry { signal: Signal::Logs, items: 1, bytes: &bytes }];
     journal.log.commit(&entry).expect("a commit");
-    while journal.ahead.step().expect("room") {}
     journal.log.commit(&entry).expect("a commit");
-    journal.log.commit(&entry).expect("a commit");
-    let name = "00000002.segment";
-    let mut torn = disk.content(name);
-    let end = 28 + 2 * 88;
-    torn[end - 20..].fill(0);
-    disk.put(name, torn);
+    let name = "00000001.segment";
+    let whole = disk.content(name);
+    disk.put(name, whole[..28 + 88 + 68].to_vec());
     let mut journal = open(&disk, 2).expect("it opens");
     let mut seen = vec![];
     loop {
@@ -351,40 +314,17 @@ fn a_torn_end_is_what_was_written_of_it() {
     assert_eq!(seen, [(68, true)]);
 }
 
-/// A disk that has no room for entries and zeros takes entries until it has none for these.
+/// Up to the last byte: nothing else takes the room of entries.
 #[test]
-fn what_is_written_ahead_takes_no_room_from_entries() {
+fn a_disk_takes_entries_until_it_has_no_room_for_these() {
     let bytes = content(1, 972);
     let entry = [Entry { signal: Signal::Logs, items: 1, bytes: &bytes }];
     for room in (2000..14_000).step_by(37) {
         let disk = Disk::new(room);
         disk.holds(room as usize);
         let mut journal = open(&disk, room).expect("it opens");
-        let mut taken = 0;
-        while journal.log.commit(&entry).is_ok() {
-            taken += 1;
-            let _ = journal.ahead.step();
-        }
+        let taken = (0..).take_while(|_| journal.log.commit(&entry).is_ok()).count() as u64;
         // At the end of each segment its header, and what there is behind the last entry.
-        assert!(taken * 1000 + 1000 + 28 * 4 + 28 * 4 > room as usize, "{taken} entries in {room}");
+        assert!(taken * 1000 + 1000 + 28 * 4 + 28 * 4 > room, "{taken} entries in {room}");
     }
-}
-
-/// Segments are read in order, so one that is filled too late for its number is not used.
-#[test]
-fn what_is_filled_while_a_later_segment_begins_is_not_passed_over() {
-    let disk = Disk::new(1);
-    let mut journal = open(&disk, 1).expect("it opens");
-    assert!(journal.ahead.step().expect("room"), "there is more to do");
-    for serial in 1..=3 {
-        let bytes = content(serial, 60);
-        let entry = [Entry { signal: Signal::Logs, items: 1, bytes: &bytes }];
-        let places = journal.log.commit(&entry).expect("a commit");
-        let next = journal.reader.advance().expect("readable");
-        let Next::Entry(stored) = next else { panic!("{serial} at {places:?}: {next:?}") };
-        assert_eq!((stored.id, stored.bytes), (places[0].id, bytes));
-        while journal.ahead.step().expect("room") {}
-    }
-    let names = disk.names().expect("names");
-    assert!(!names.contains(&"00000001.segment".to_owned()), "{names:?}");
 }

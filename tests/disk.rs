@@ -53,6 +53,18 @@ fn image(path: &Path) -> Result<(), String> {
     run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(path))
 }
 
+/// Whether no thread of a process that was told to stop will answer any more: each has stopped, or
+/// will when the disk lets go of it. A busy machine takes a while, and whoever is answered
+/// meanwhile is owed what a copy that has begun does not have.
+fn is_stopped(process: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        matches!(state, None | Some('T' | 't' | 'D'))
+    })
+}
+
 const CUTS: u64 = 2;
 
 /// The process is stopped, the disk is copied as it is without what the kernel has not written, and
@@ -88,6 +100,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
                 thread::sleep(Duration::from_millis(random.u64(50..1500)));
                 daemon.signal("STOP");
                 over.store(true, Ordering::Relaxed);
+                assert!(eventually(|| is_stopped(daemon.id()).then_some(())).is_some());
                 fs::copy(path("disk"), path("copy")).expect("a copy");
                 daemon.signal("KILL");
             });
@@ -200,4 +213,39 @@ fn a_sync_that_fails_acknowledges_nothing_and_the_next_goes_to_a_new_file() {
     let accounts = conserved_at_rest(&daemon);
     let recovered = accounts["traces otlp_http"].recovered as usize;
     assert_eq!(recovered, taken, "{statuses:?}");
+}
+
+/// Writes to files that somebody has removed succeed, and are gone with the process.
+#[test]
+fn a_journal_that_is_removed_while_it_is_used_acknowledges_nothing_more() {
+    let folder = TempDir::new().expect("a scratch folder");
+    let journal = folder.path().join("journal/traces");
+    let sink = Sink::start();
+    sink.answer_always(Answer::Http(503, vec![]));
+    let yaml = config(&sink, folder.path(), "", STREAMING);
+    for with_another_in_its_place in [false, true] {
+        let mut daemon = Daemon::start(&yaml);
+        assert_eq!(post(&daemon, 10), 200);
+        // The daemon may make a file there meanwhile.
+        assert!(eventually(|| fs::remove_dir_all(&journal).ok()).is_some());
+        if with_another_in_its_place {
+            fs::create_dir(&journal).expect("another");
+        }
+        assert_eq!(post(&daemon, 10), 503);
+        // It tries again, in a new file.
+        thread::sleep(Duration::from_millis(600));
+        assert_eq!(post(&daemon, 10), 503);
+        daemon.wait_for_log("the journal cannot be written");
+        assert!(daemon.is_running());
+        drop(daemon);
+        let daemon = Daemon::start(&yaml);
+        assert_eq!(post(&daemon, 10), 200, "a start makes it anew");
+        drop(daemon);
+    }
+    // Where a file stands, or above, there is no place for one.
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("a file");
+    let mut daemon = Daemon::start(&config(&sink, &file.join("below"), "", STREAMING));
+    assert!(!daemon.wait().success());
+    daemon.wait_for_log("cannot create");
 }

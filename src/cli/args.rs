@@ -42,7 +42,7 @@ impl Config {
 pub enum Command {
     /// Print everything that is wrong with a configuration; exit 0 if nothing is
     Validate(Config),
-    /// Print the configuration as it takes effect, secrets masked
+    /// Print the configuration as it takes effect: defaults as comments, secrets masked
     PrintConfig(Config),
     /// List the receivers, processors, exporters and extensions that are built in
     Components,

@@ -24,7 +24,7 @@ pub fn validate(options: &Config) -> ExitCode {
     }
 }
 
-/// Prints the effective configuration as YAML.
+/// Prints the effective configuration as YAML that is read as the same.
 pub fn config(options: &Config) -> ExitCode {
     match config::read(options) {
         Ok(document) => {

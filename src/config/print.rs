@@ -1,7 +1,10 @@
-//! The effective configuration as YAML: defaults filled in, secrets masked.
+//! The effective configuration as YAML: what is set with its value, what is not with its default as
+//! a comment, secrets masked.
 //!
-//! What has no effect here is left out. Secrets are `[REDACTED]`, header names stay. Values that a
-//! component reads as a raw node are printed as they are.
+//! A default that stood as a value would say more than was said: components ask what is set (a
+//! `max_elapsed_time` that was written ends retries for which a journal knows no end), and refuse
+//! some keys beside others. What has no effect here is left out. Secrets are `[REDACTED]`, header
+//! names stay. Values that a component reads as a raw node are printed as they are.
 
 use serde_json::Value as Json;
 
@@ -27,14 +30,7 @@ pub fn print(document: &Document) -> String {
     }
     whole.push(("service".to_owned(), service(document)));
     let mut text = String::new();
-    write(&Tree::Map(whole), 0, &mut text);
-    text
-}
-
-/// One checked section as YAML text.
-pub fn print_section(checked: &Section) -> String {
-    let mut text = String::new();
-    write(&section(checked), 0, &mut text);
+    write(&Tree::Map(whole), "", &mut text);
     text
 }
 
@@ -43,6 +39,8 @@ enum Tree {
     Scalar(String),
     List(Vec<Tree>),
     Map(Vec<(String, Tree)>),
+    /// Of a key that is not set: a comment.
+    Default(Box<Tree>),
 }
 
 fn service(document: &Document) -> Tree {
@@ -89,9 +87,22 @@ fn telemetry(telemetry: &Telemetry) -> Tree {
 fn section(section: &Section) -> Tree {
     let pairs = section.settings().filter_map(|(key, value)| {
         let tree = setting(value, &key.kind)?;
+        let set = match key.kind {
+            Kind::Object(_) => !is_default(&tree),
+            _ => section.is_set(key.name),
+        };
+        let tree = if set { tree } else { Tree::Default(Box::new(tree)) };
         Some((key.name.to_owned(), tree))
     });
     Tree::Map(pairs.collect())
+}
+
+/// Whether nothing of an object is set: that it was written makes no difference then.
+fn is_default(object: &Tree) -> bool {
+    match object {
+        Tree::Map(pairs) => pairs.iter().all(|(_, value)| matches!(value, Tree::Default(_))),
+        _ => false,
+    }
 }
 
 /// The value of a key; `None` where it is better not printed.
@@ -169,33 +180,45 @@ fn quote(text: &str) -> String {
 /// Words that older YAML readers take for booleans.
 const WORDS: [&str; 6] = ["yes", "no", "on", "off", "y", "n"];
 
-fn write(tree: &Tree, indent: usize, out: &mut String) {
-    let pad = " ".repeat(indent);
+/// Writes `tree` in lines that begin with `pad`.
+fn write(tree: &Tree, pad: &str, out: &mut String) {
     match tree {
         Tree::Scalar(scalar) => out.push_str(&format!("{pad}{scalar}\n")),
         Tree::List(items) if items.is_empty() => out.push_str(&format!("{pad}[]\n")),
         Tree::Map(pairs) if pairs.is_empty() => out.push_str(&format!("{pad}{{}}\n")),
         Tree::List(items) => {
+            let deeper = format!("{pad}  ");
             for item in items {
                 let mut inner = String::new();
-                write(item, indent + 2, &mut inner);
+                write(item, &deeper, &mut inner);
                 // The dash takes the place of the first line's last two columns of indent.
-                out.push_str(&format!("{pad}- {}", inner.get(indent + 2..).unwrap_or_default()));
+                out.push_str(&format!("{pad}- {}", inner.get(deeper.len()..).unwrap_or_default()));
             }
         }
-        Tree::Map(pairs) => {
-            for (name, value) in pairs {
-                out.push_str(&format!("{pad}{}:", quote(name)));
-                match value {
-                    Tree::Scalar(scalar) => out.push_str(&format!(" {scalar}\n")),
-                    Tree::List(items) if items.is_empty() => out.push_str(" []\n"),
-                    Tree::Map(pairs) if pairs.is_empty() => out.push_str(" {}\n"),
-                    nested => {
-                        out.push('\n');
-                        write(nested, indent + 2, out);
-                    }
-                }
-            }
+        Tree::Map(pairs) => pairs.iter().for_each(|(name, value)| pair(name, value, pad, out)),
+        Tree::Default(tree) => write(tree, &comment(pad), out),
+    }
+}
+
+/// Writes a key with its value.
+fn pair(name: &str, value: &Tree, pad: &str, out: &mut String) {
+    let key = quote(name);
+    match value {
+        Tree::Scalar(scalar) => out.push_str(&format!("{pad}{key}: {scalar}\n")),
+        Tree::List(items) if items.is_empty() => out.push_str(&format!("{pad}{key}: []\n")),
+        Tree::Map(pairs) if pairs.is_empty() => out.push_str(&format!("{pad}{key}: {{}}\n")),
+        Tree::Default(value) => pair(name, value, &comment(pad), out),
+        nested => {
+            out.push_str(&format!("{pad}{key}:\n"));
+            write(nested, &format!("{pad}  "), out);
         }
+    }
+}
+
+/// The beginning of a line that is a comment; what stands in one is one already.
+fn comment(pad: &str) -> String {
+    match pad.contains('#') {
+        true => pad.to_owned(),
+        false => format!("{pad}# "),
     }
 }

@@ -3,6 +3,7 @@
 use super::join::Parcel;
 use super::sender::Sender;
 use crate::batch::Fate;
+use crate::clock;
 use crate::exporters::Payload;
 use crate::verdict::{Refusal, Verdict};
 
@@ -92,7 +93,7 @@ impl Sender {
             return Fate::Dropped(failure.rule());
         };
         let (id, payload, reason) = (self.id.clone(), payload.clone(), reason.to_owned());
-        let keep = move || letters.keep(&id, &payload, &reason);
+        let keep = move || letters.keep(&id, &payload, &reason, clock::now());
         match tokio::task::spawn_blocking(keep).await {
             Ok(Ok(true)) => Fate::DeadLettered,
             Ok(Ok(false)) => Fate::Dropped("dead_letters_full"),

@@ -4,7 +4,7 @@ use super::storage::{File, Storage};
 use crate::limits;
 use std::fs::{DirBuilder, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,10 +23,17 @@ pub struct Directory {
     _lock: std::fs::File,
 }
 
-/// Creates `path` and what is above it, as far as it is missing.
+/// Creates `path` and what is above it, as far as it is missing, with names that are safe.
 pub fn create(path: &Path) -> Result<(), String> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
-    made.map_err(|error| format!("cannot create {}: {error}", path.display()))
+    let above = missing.into_iter().filter_map(Path::parent).map(|above| match above {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        above => above,
+    });
+    let mut above = above.map(|above| std::fs::File::open(above)?.sync_all());
+    made.and_then(|()| above.try_for_each(|synced| synced))
+        .map_err(|error| format!("cannot create {}: {error}", path.display()))
 }
 
 impl Directory {
@@ -77,11 +84,20 @@ impl Storage for Directory {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name))
+        match std::fs::remove_file(self.path.join(name)) {
+            // Somebody was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        self.handle.sync_all()?;
+        let (ours, there) = (self.handle.metadata()?, std::fs::metadata(&self.path)?);
+        match (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
+            true => Ok(()),
+            false => Err(io::Error::other("its directory has been replaced by another")),
+        }
     }
 }
 
@@ -114,7 +130,12 @@ impl File for OnDisk {
         self.0.set_len(len)
     }
 
+    /// What somebody removes stays whole as long as it is open, and is gone with this process.
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.sync_data()?;
+        match self.0.metadata()?.nlink() {
+            0 => Err(io::Error::other("its file has been removed")),
+            _ => Ok(()),
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! The end of the journal that grows.
 
 use super::Id;
-use super::ahead::Ahead;
 use super::record::{self, FRAME, HEADER, Header, Kind};
 use super::storage::{File, Storage};
 use super::table::{Table, segment_name};
@@ -38,47 +37,33 @@ pub struct Log {
     table: Arc<Table>,
     /// `None` before the first commit, and after one that failed.
     active: Option<Active>,
-    ahead: Arc<Ahead>,
+    /// The next number that is free.
+    next: u32,
     segment_bytes: u64,
+    random: fastrand::Rng,
     buffer: Vec<u8>,
 }
 
 /// The segment that is written.
-pub(super) struct Active {
-    pub number: u32,
-    pub salt: u64,
-    pub file: Box<dyn File>,
-    pub len: u64,
-    pub entries: u32,
-    /// Bytes that were filled ahead; zero if it grows.
-    pub room: u64,
+struct Active {
+    number: u32,
+    salt: u64,
+    file: Box<dyn File>,
+    len: u64,
+    entries: u32,
 }
 
 impl Log {
-    pub(super) fn new(table: Arc<Table>, ahead: Arc<Ahead>, segment_bytes: u64) -> Log {
-        let storage = table.storage.clone();
-        Log { storage, table, active: None, ahead, segment_bytes, buffer: vec![] }
+    pub(super) fn new(table: Arc<Table>, next: u32, segment_bytes: u64, seed: u64) -> Log {
+        let (storage, random) = (table.storage.clone(), fastrand::Rng::with_seed(seed));
+        Log { storage, table, active: None, next, segment_bytes, random, buffer: vec![] }
     }
 
     /// Appends `entries` and returns when they are safe, each with its place. After an error none
     /// of them is kept.
     pub fn commit(&mut self, entries: &[Entry<'_>]) -> io::Result<Vec<Place>> {
-        self.try_commit(entries).or_else(|error| {
-            // What is filled ahead must not take the room of what is to be kept.
-            match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    self.ahead.give_way();
-                    self.try_commit(entries)
-                }
-                _ => Err(error),
-            }
-        })
-    }
-
-    fn try_commit(&mut self, entries: &[Entry<'_>]) -> io::Result<Vec<Place>> {
-        let size = entries.iter().map(Entry::size).sum();
-        if self.active.as_ref().is_some_and(|active| self.is_full(active, size)) {
-            self.end_segment();
+        if self.active.as_ref().is_some_and(|active| active.len >= self.segment_bytes) {
+            self.close();
         }
         let mut active = match self.active.take() {
             Some(active) => active,
@@ -113,23 +98,11 @@ impl Log {
         }
     }
 
-    /// Whether `size` bytes more belong into the next segment.
-    fn is_full(&self, active: &Active, size: u64) -> bool {
-        match active.room {
-            0 => active.len >= self.segment_bytes || self.ahead.is_ready(),
-            room => active.len + size + FRAME as u64 > room,
-        }
-    }
-
     /// A new segment, whose name is safe before anything in it is.
     fn begin(&mut self) -> io::Result<Active> {
-        let (number, salt) = match self.ahead.next() {
-            Ok(ready) => {
-                self.table.grow(ready.number, ready.len);
-                return Ok(ready);
-            }
-            Err(name) => name,
-        };
+        // Random, so that nobody can write telemetry that looks like a record; never zero.
+        let (number, salt) = (self.next, self.random.u64(1..));
+        self.next = number.saturating_add(1);
         let name = segment_name(number);
         let mut file = self.storage.create(&name)?;
         let head = record::header(Header { segment: number, salt });
@@ -139,27 +112,17 @@ impl Log {
             return Err(error);
         }
         self.table.grow(number, HEADER as u64);
-        Ok(Active { number, salt, file, len: HEADER as u64, entries: 0, room: 0 })
+        Ok(Active { number, salt, file, len: HEADER as u64, entries: 0 })
     }
 
-    /// Ends the active segment, and removes what was filled ahead.
+    /// Ends the active segment. That its last record is lost is no harm: it only says how many
+    /// entries there should be.
     pub fn close(&mut self) {
-        self.end_segment();
-        self.ahead.end();
-    }
-
-    /// That its last record is lost is no harm: it only says how many entries there should be.
-    fn end_segment(&mut self) {
         let Some(mut active) = self.active.take() else { return };
         let mut end = vec![];
         record::write(&mut end, active.salt, Kind::End, active.entries, 0, &[]);
         if active.file.write_at(active.len, &end).is_ok() {
-            active.len += end.len() as u64;
-            self.table.grow(active.number, active.len);
-        }
-        if active.room > active.len {
-            // Zeros that stay would only take room.
-            let _ = active.file.truncate(active.len);
+            self.table.grow(active.number, active.len + end.len() as u64);
         }
         self.table.close(active.number);
     }

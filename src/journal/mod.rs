@@ -1,7 +1,6 @@
 //! The journal: what was acknowledged, on disk until everybody has it.
 //!
-//! A directory of segments, each a file to whose end records are added, over zeros where there
-//! are any:
+//! A directory of segments, each a file to whose end records are added:
 //!
 //! ```text
 //! segment = header record*
@@ -27,10 +26,10 @@
 //! - Damage costs what is damaged: the reader goes on at the next whole record, counts what is
 //!   missing, and keeps a copy of the bytes.
 //!
-//! Absent: maps of files into memory, whose errors are signals; and compaction, since a queue that
-//! is emptied in order needs none.
+//! Absent: maps of files into memory, whose errors are signals; compaction, since a queue that is
+//! emptied in order needs none; and room that is filled with zeros ahead of need, which makes one
+//! sync faster and the whole slower, since all is written twice (figures in `docs/delivery.md`).
 
-mod ahead;
 mod files;
 mod log;
 mod open;
@@ -41,7 +40,6 @@ mod resident;
 mod storage;
 mod table;
 
-pub use ahead::Ahead;
 pub use files::{Directory, create};
 pub use log::{Entry, Log, Place};
 pub use open::{Opened, Settings, open};

@@ -1,6 +1,5 @@
 //! Finds what processes before this one have left.
 
-use super::ahead::Ahead;
 use super::log::Log;
 use super::reader::Reader;
 use super::record::{self, BadHeader, HEADER, VERSION};
@@ -30,10 +29,9 @@ impl Settings {
     }
 }
 
-/// The hands of an open journal.
+/// The three hands of an open journal.
 pub struct Opened {
     pub log: Log,
-    pub ahead: Arc<Ahead>,
     pub reader: Reader,
     pub table: Arc<Table>,
 }
@@ -68,10 +66,9 @@ pub fn open(
     let next = taken.max().map_or(1, |last| last.saturating_add(1));
     let table = Table::new(storage, ways, settings.limit, &segments, releases, next);
     let table = Arc::new(table);
-    let ahead = Arc::new(Ahead::new(table.clone(), next, settings.segment, settings.seed));
-    let log = Log::new(table.clone(), ahead.clone(), settings.segment);
+    let log = Log::new(table.clone(), next, settings.segment, settings.seed);
     let reader = Reader::new(table.clone(), next);
-    Ok(Opened { log, ahead, reader, table })
+    Ok(Opened { log, reader, table })
 }
 
 /// The length of a segment, of this version or damaged.

@@ -124,8 +124,7 @@ impl Reader {
                         self.last = Some(number);
                         match self.begin(number).inspect_err(|_| self.keep(number))? {
                             Ok(open) => open,
-                            Err(Some(damage)) => return Ok(Next::Damage(damage)),
-                            Err(None) => continue,
+                            Err(damage) => return Ok(Next::Damage(damage)),
                         }
                     }
                 },
@@ -155,7 +154,7 @@ impl Reader {
     }
 
     /// A segment, or what is to be said of one in which nothing is.
-    fn begin(&self, number: u32) -> io::Result<Result<Open, Option<Damage>>> {
+    fn begin(&self, number: u32) -> io::Result<Result<Open, Damage>> {
         let file = self.table.storage.open(&segment_name(number))?;
         let mut head = [0; HEADER + 8];
         let read = file.read_at(0, &mut head)?;
@@ -181,7 +180,7 @@ impl Reader {
     /// Reads one record, or passes one piece of damage. `None` if there is nothing to say.
     fn step(&self, open: &mut Open, len: u64) -> io::Result<Option<Next>> {
         let Some(found) = record_at(open, open.at, len)? else {
-            return Ok(self.resync(open, len)?.map(Next::Damage));
+            return Ok(Some(Next::Damage(self.resync(open, len)?)));
         };
         open.at += (FRAME + found.content.len()) as u64;
         let Kind::Entry(signal) = found.kind else { return Ok(None) };
@@ -195,27 +194,22 @@ impl Reader {
         Ok(Some(Next::Entry(Stored { id, signal, items, bytes, owed })))
     }
 
-    /// Passes damage up to the next whole record or the end, and keeps a copy of it. Zeros up to
-    /// the end are none: they were written ahead.
-    fn resync(&self, open: &mut Open, len: u64) -> io::Result<Option<Damage>> {
+    /// Passes damage up to the next whole record or the end, and keeps a copy of it.
+    fn resync(&self, open: &mut Open, len: u64) -> io::Result<Damage> {
         let from = open.at;
-        let (to, end, missing) = match next_record(open, from + 1, len)? {
-            Some((at, found)) => (at, at, found.index.saturating_sub(open.next)),
-            None if open.number < self.own => (len, written(open, from, len)?, 0),
-            None => (len, len, 0),
+        let (to, missing) = match next_record(open, from + 1, len)? {
+            Some((at, found)) => (at, found.index.saturating_sub(open.next)),
+            None => (len, 0),
         };
         (open.at, open.next) = (to, open.next + missing);
         let torn = to == len && open.number < self.own;
-        let bytes = end - from;
-        if bytes == 0 {
-            return Ok(None);
-        }
+        let bytes = to - from;
         let damage =
             Damage { segment: open.number, at: from, bytes, missing: missing.into(), torn };
         if !torn && self.table.may_keep(bytes) {
             self.quarantine(open, &damage)?;
         }
-        Ok(Some(damage))
+        Ok(damage)
     }
 
     /// Copies damage into a file of its own. That there is one already is from an earlier start.
@@ -252,23 +246,6 @@ fn record_at(open: &Open, at: u64, len: u64) -> io::Result<Option<Found>> {
     let whole = read == frame.len && frame.holds(&content);
     let (kind, index, items) = (frame.kind, frame.index, frame.items);
     Ok(whole.then_some(Found { kind, index, items, content }))
-}
-
-/// Where the zeros begin that reach up to `len`; `from` if there is nothing else.
-fn written(open: &Open, from: u64, len: u64) -> io::Result<u64> {
-    let mut chunk = vec![0; limits::JOURNAL_READ_BYTES];
-    let mut end = len;
-    while end > from {
-        let at = end.saturating_sub(chunk.len() as u64).max(from);
-        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(chunk.len());
-        let read = open.file.read_at(at, chunk.get_mut(..want).unwrap_or_default())?;
-        let seen = chunk.get(..read).unwrap_or_default();
-        if let Some(last) = seen.iter().rposition(|byte| *byte != 0) {
-            return Ok(at + last as u64 + 1);
-        }
-        end = at;
-    }
-    Ok(from)
 }
 
 /// The first whole record from `from` on, and where it stands.

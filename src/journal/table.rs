@@ -29,8 +29,6 @@ struct State {
     segments: BTreeMap<u32, Segment>,
     /// Of all segments.
     bytes: u64,
-    /// How many were removed.
-    removed: u64,
     /// What was released by processes before this one.
     before: Releases,
     /// What is to be written down.
@@ -83,7 +81,7 @@ impl Table {
             storage,
             ways: ways.iter().map(|name| releases::way(name)).collect(),
             limit,
-            state: Mutex::new(State { segments, bytes, removed: 0, before, pending: vec![] }),
+            state: Mutex::new(State { segments, bytes, before, pending: vec![] }),
             ledger: Mutex::new(Ledger { number: next, file: None, len: 0 }),
             spare: Mutex::new(limits::JOURNAL_DAMAGE_BYTES),
         }
@@ -92,11 +90,6 @@ impl Table {
     /// Bytes that the segments take.
     pub fn bytes(&self) -> u64 {
         self.state().bytes
-    }
-
-    /// How many segments were removed since the start.
-    pub(super) fn removed(&self) -> u64 {
-        self.state().removed
     }
 
     /// Whether `bytes` more fit.
@@ -265,7 +258,6 @@ impl Table {
         }
         // A segment that came back after a crash would be delivered again without its releases.
         self.storage.sync()?;
-        self.state().removed += done.len() as u64;
         let last = first.or(done.last().copied()).unwrap_or_default();
         for name in self.storage.names()? {
             let number = name.strip_suffix(".releases").and_then(|name| name.parse::<u32>().ok());

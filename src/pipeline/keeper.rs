@@ -10,7 +10,7 @@ use super::entry::Next;
 use super::notes::Notes;
 use crate::batch::Batch;
 use crate::clock;
-use crate::journal::{self, Ahead, Directory, Entry, Id, Log, Opened, Place, Reader, Resident};
+use crate::journal::{self, Directory, Entry, Id, Log, Opened, Place, Reader, Resident};
 use crate::journal::{Settings, Stored, Table, Ways};
 use crate::limits;
 use crate::moment::Moment;
@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 pub struct Keeper {
     number: usize,
     table: Arc<Table>,
-    ahead: Arc<Ahead>,
     pending: Mutex<Pending>,
     /// There is something to write, or nothing more will come.
     came: Notify,
@@ -83,13 +82,11 @@ impl Keeper {
         journal::create(folder)?;
         let directory = Arc::new(Directory::open(folder, patience)?);
         let settings = Settings::new(limit, fastrand::u64(..));
-        let Opened { log, ahead, reader, table } =
-            journal::open(directory, of.exporters, settings)?;
+        let Opened { log, reader, table } = journal::open(directory, of.exporters, settings)?;
         let keeper = Arc::new(Keeper {
             number: of.number,
             notes: Notes::new(of.pipeline, registry),
             table,
-            ahead,
             pending: Mutex::default(),
             came: Notify::new(),
             resident: Mutex::new(Resident::new(limits::JOURNAL_RESIDENT_BYTES)),
@@ -186,7 +183,6 @@ impl Keeper {
 
     /// Writes what comes until the end.
     pub async fn write(self: Arc<Self>, mut log: Log) {
-        let mut filling = tokio::task::spawn_blocking(|| ());
         while let Some(group) = self.group().await {
             let commit = move || {
                 let entries: Vec<Entry<'_>> = group.iter().map(entry).collect();
@@ -203,21 +199,8 @@ impl Keeper {
                 Ok(places) => self.committed(group, places),
                 Err(error) => self.failed(group, &error),
             }
-            if filling.is_finished() && self.ahead.is_wanted() {
-                let keeper = self.clone();
-                filling = tokio::task::spawn_blocking(move || keeper.fill());
-            }
         }
-        let _ = filling.await;
         let _ = tokio::task::spawn_blocking(move || log.close()).await;
-    }
-
-    /// Writes room ahead, so that entries do not wait for files to grow: a piece for each group,
-    /// which is many times what a group takes, and leaves the disk to the groups in between.
-    fn fill(&self) {
-        if let Err(error) = self.ahead.step() {
-            self.notes.not_prepared(&error);
-        }
     }
 
     /// Waits for what is to be written together; `None` at the end.

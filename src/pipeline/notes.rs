@@ -7,7 +7,7 @@ use crate::moment::Moment;
 use crate::telemetry::{Counter, Gauge, Registry};
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 pub struct Notes {
     pipeline: String,
@@ -19,7 +19,6 @@ pub struct Notes {
     damaged: Counter,
     missing: Counter,
     unreleased: Counter,
-    unprepared: Counter,
     bytes: Gauge,
     said: Mutex<Said>,
 }
@@ -52,7 +51,6 @@ impl Notes {
             damaged: counter("damaged_bytes", "bytes that were no records any more"),
             missing: counter("missing_entries", "entries that were lost to damage"),
             unreleased: counter("failed_releases", "times that a release could not be written"),
-            unprepared: counter("failed_preparations", "times that no room was written ahead"),
             said: Mutex::default(),
         }
     }
@@ -121,12 +119,6 @@ impl Notes {
             pipeline = self.pipeline,
             "an entry of {items} items in the journal is no request any more: {why}"
         );
-    }
-
-    /// Syncs are slower without it, and nothing else.
-    pub fn not_prepared(&self, error: &io::Error) {
-        self.unprepared.add(1);
-        debug!(pipeline = self.pipeline, "room in the journal cannot be written ahead: {error}");
     }
 
     pub fn not_released(&self, error: &io::Error) {

@@ -103,9 +103,11 @@ impl Sink {
         self.lock().answers.extend(answers);
     }
 
-    /// Answers all requests so from now on.
-    pub fn answer_always(&self, answer: Answer) {
-        self.lock().always = Some(answer);
+    /// Answers all requests so from now on; how many came before.
+    pub fn answer_always(&self, answer: Answer) -> usize {
+        let mut state = self.lock();
+        state.always = Some(answer);
+        state.received.len()
     }
 
     /// Counts from now on what it takes, and keeps none of it: for loads that would fill memory.

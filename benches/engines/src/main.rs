@@ -1,15 +1,18 @@
 //! The journal's own segments beside fjall: appends with a sync for each group, and reading all of
-//! it back in order while it is removed. The segments once as the daemon writes them, over zeros
-//! that another thread writes ahead, a piece for each group, and once in files that grow. Each
-//! figure is the middle of the rounds, which are in turns.
+//! it back in order while it is removed. On a file system where nobody else writes, and beside a
+//! neighbour that writes, syncs and removes files, as on most machines. Each figure is the middle of
+//! the rounds, which are in turns.
 //!
 //! `spanloom-engines DIR [MIB [ROUNDS]]`: DIR decides which disk is measured.
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use spanloom::batch::Signal;
 use spanloom::journal::{self, Directory, Entry, Next, Opened, Settings};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,46 +35,19 @@ impl Round {
     }
 }
 
-fn ahead(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
-    own(true, folder, groups, group, content)
-}
-
-fn growing(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
-    own(false, folder, groups, group, content)
-}
-
-fn own(fills: bool, folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
+fn segments(folder: &Path, groups: usize, group: usize, content: &[u8]) -> Round {
     let open = || {
         let directory = Directory::open(folder, Duration::ZERO).expect("a directory");
         journal::open(Arc::new(directory), &["x"], Settings::new(64 << 30, 1)).expect("it opens")
     };
-    let Opened { mut log, ahead, .. } = open();
+    let Opened { mut log, .. } = open();
     let entry = Entry { signal: Signal::Traces, items: 1, bytes: content };
     let entries = vec![entry; group];
-    let (wake, woken) = mpsc::sync_channel(1);
-    let fill = {
-        let ahead = ahead.clone();
-        move || {
-            woken.iter().for_each(|()| {
-                ahead.step().expect("room");
-            });
-        }
-    };
-    let filling = thread::spawn(fill);
-    let commits = (0..groups).map(|_| {
-        let took = timed(|| drop(log.commit(&entries).expect("synced")));
-        // As the daemon does, behind a commit.
-        if fills && ahead.is_wanted() {
-            let _ = wake.try_send(());
-        }
-        took
-    });
+    let commits = (0..groups).map(|_| timed(|| drop(log.commit(&entries).expect("synced"))));
     let commits = commits.collect();
-    drop(wake);
-    filling.join().expect("it ends");
     log.close();
-    // With them goes the lock of the directory.
-    drop((log, ahead));
+    // With it goes the lock of the directory.
+    drop(log);
     let Opened { mut reader, table, .. } = open();
     let (start, mut read) = (Instant::now(), 0);
     loop {
@@ -140,38 +116,64 @@ fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
+/// Writes files as builds and containers do until it is told to end: many that are removed again,
+/// and a larger one that is synced.
+fn neighbour(folder: &Path, over: &AtomicBool) {
+    let piece: Vec<u8> = (0..1 << 20).map(|_| fastrand::u8(..)).collect();
+    while !over.load(Ordering::Relaxed) {
+        let small: Vec<_> = (0..40).map(|k| folder.join(k.to_string())).collect();
+        small.iter().for_each(|path| fs::write(path, &piece[..200_000]).expect("room"));
+        let mut large = fs::File::create(folder.join("large")).expect("a file");
+        (0..8).for_each(|_| large.write_all(&piece).expect("room"));
+        large.sync_all().expect("synced");
+        small.iter().for_each(|path| fs::remove_file(path).expect("removed"));
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 type Engine = fn(&Path, usize, usize, &[u8]) -> Round;
+
+const ENGINES: [(&str, Engine); 2] = [("segments", segments), ("fjall", fjall)];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let parent = arguments.next().expect("a directory on the disk to measure");
     let mib: usize = arguments.next().map_or(64, |n| n.parse().expect("a number of MiB"));
     let rounds: usize = arguments.next().map_or(11, |n| n.parse().expect("a number of rounds"));
-    let engines: [(&str, Engine); 3] =
-        [("segments, zeros ahead", ahead), ("segments that grow", growing), ("fjall", fjall)];
-    println!("| engine | entry | group | appends/s | p50 ms | p99 ms | drain/s |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| file system | engine | entry | group | appends/s | p50 ms | p99 ms | drain/s |");
+    println!("|---|---|---|---|---|---|---|---|");
+    measure("quiet", Path::new(&parent), mib, rounds);
+    let (over, folder) = (AtomicBool::new(false), tempfile::tempdir_in(&parent).expect("a folder"));
+    thread::scope(|scope| {
+        scope.spawn(|| neighbour(folder.path(), &over));
+        measure("shared", Path::new(&parent), mib, rounds);
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+fn measure(disk: &str, parent: &Path, mib: usize, rounds: usize) {
     for (size, group) in [(4 << 10, 1), (4 << 10, 32), (64 << 10, 1), (64 << 10, 32)] {
         // Telemetry does not compress to nothing.
         let content: Vec<u8> = (0..size).map(|_| fastrand::u8(..)).collect();
         let groups = ((mib << 20) / size / group).clamp(20, 300);
-        let mut rows = [vec![], vec![], vec![]];
+        let mut rows = [vec![], vec![]];
         for _ in 0..rounds {
-            for ((_, engine), rows) in engines.iter().zip(&mut rows) {
-                let folder = tempfile::tempdir_in(&parent).expect("a folder");
+            for ((_, engine), rows) in ENGINES.iter().zip(&mut rows) {
+                let folder = tempfile::tempdir_in(parent).expect("a folder");
                 rows.push(engine(folder.path(), groups, group, &content).row());
             }
         }
-        for ((name, _), rows) in engines.iter().zip(&rows) {
+        for ((name, _), rows) in ENGINES.iter().zip(&rows) {
             let middle = |k: usize| {
                 let mut column: Vec<f64> = rows.iter().map(|row| row[k]).collect();
                 column.sort_unstable_by(f64::total_cmp);
                 column[column.len() / 2]
             };
             let [rate, p50, p99, drain] = [0, 1, 2, 3].map(middle);
-            let kib = size >> 10;
             println!(
-                "| {name} | {kib} KiB | {group} | {rate:.0} | {p50:.2} | {p99:.2} | {drain:.0} |"
+                "| {disk} | {name} | {} KiB | {group} | {rate:.0} | {p50:.2} | {p99:.2} | \
+                 {drain:.0} |",
+                size >> 10
             );
         }
     }

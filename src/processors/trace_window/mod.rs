@@ -54,8 +54,8 @@ const KEYS: &[Key] = &[
     Key::duration("wait", limits::WINDOW_WAIT, "time after its first span at which it leaves"),
     Key::duration(
         "wait_duration",
-        "0s",
-        "the Collector's name for `wait`, if not 0; without `idle`, the only time",
+        limits::WINDOW_WAIT,
+        "the Collector's name for `wait`; without `idle`, the only time",
     ),
     Key::size_mib("limit_mib", limits::WINDOW_MIB, "memory for what is held, in MiB"),
     Key::int("num_traces", limits::WINDOW_TRACES, 1..=1 << 24, "traces that are held"),
@@ -104,21 +104,16 @@ fn check(section: &Section, problems: &mut Problems) {
     if section.bytes("limit_mib") == 0 {
         section.error(problems, "limit_mib", "must be at least 1: a window takes memory");
     }
-    if section.is_set("wait") && names_wait(section) {
+    if section.is_set("wait") && section.is_set("wait_duration") {
         let text = "is the Collector's name for `wait`; write one of the two";
         section.error(problems, "wait_duration", text);
     }
 }
 
-/// Whether the Collector's name is used. Not whether it is there: a printed configuration has both.
-fn names_wait(section: &Section) -> bool {
-    !section.duration("wait_duration").is_zero()
-}
-
 fn timing(section: &Section) -> Timing {
-    let name = if names_wait(section) { "wait_duration" } else { "wait" };
+    let name = if section.is_set("wait_duration") { "wait_duration" } else { "wait" };
     let wait = section.duration(name);
-    let idle = match names_wait(section) && !section.is_set("idle") {
+    let idle = match section.is_set("wait_duration") && !section.is_set("idle") {
         true => wait,
         false => section.duration("idle"),
     };
