@@ -294,7 +294,8 @@ mod tests {
         format!(
             "resource service.name=\"web\"\nscope -\nspan {trace:x}/a1 \"ask\" 0..900ms \
              gen_ai.operation.name=\"invoke_agent\" session.id=\"s{trace}\"\n\
-             span {trace:x}/a2 parent=a1 \"call\" kind=client 500ms..700ms session.id=\"s{trace}\"\n\
+             span {trace:x}/a2 parent=a1 \"call\" kind=client 500ms..700ms \
+             session.id=\"s{trace}\"\n\
              resource service.name=\"there\"\nscope -\n\
              span {answer} \"answer\" kind=server 472ms..668ms session.id=\"s{trace}\""
         )
