@@ -58,9 +58,9 @@ const SHORT: Run = Run {
     rate: 20_000,
     seconds: 6,
     orphans: ", head_hold: 1s, hold_max: 2s, settle: 1s, limit_mib: 1, limit_traces: 2000, limit_spans: 20000, \
-              limit_boundaries: 5000",
+              limit_boundaries: 40000",
     window: "{limit_mib: 4, idle: 1s}",
-    limits: limits(1, 4, 5000, 2000),
+    limits: limits(1, 4, 40_000, 2000),
     slack: 16 << 10,
 };
 

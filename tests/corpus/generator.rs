@@ -326,6 +326,6 @@ impl Maker<'_> {
 /// What a tool is called with: one call of five is one that many make.
 fn asked_with(call: &str) -> String {
     let number = u64::from_str_radix(call.trim_start_matches("call_"), 16).unwrap_or(0);
-    let number = if number % 5 == 0 { number / 5 % 50 } else { number };
+    let number = if number.is_multiple_of(5) { number / 5 % 50 } else { number };
     format!(r#"{{"query":"what is {number:x}","limit":5}}"#)
 }

@@ -475,3 +475,15 @@ fn roots_that_are_configured_are_not_tagged() {
         bench.check_untouched(&format!("{before}\n{nightly}"));
     }
 }
+
+#[test]
+fn one_of_two_callers_is_not_chosen() {
+    let call = "gen_ai.tool.call.id=\"call_Zx81kQ00000001\"";
+    let caller = |trace: u32| format!("span {trace}/2 parent=1 \"call\" 0..30ms {call}");
+    let tool = format!("span 3/1 \"t\" 50ms..80ms gen_ai.operation.name=\"execute_tool\" {call}");
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{head_hold: 1s, hold_max: 2s}");
+    let mut left = bench.pass_all(parse(&format!("{}\n{}\n{tool}", caller(1), caller(2))));
+    (0..9).for_each(|_| left.extend(bench.wake(1)));
+    let said = print(&left).concat();
+    assert!(said.contains("status=\"ambiguous\"") && said.contains("candidates=2"), "{said}");
+}
