@@ -1,8 +1,8 @@
 //! Bytes that come again and again: a table of those that came lately, small enough for a cache of
 //! the processor. The spans of a service repeat themselves: names, models and addresses are the
 //! same in nearly all of them, and what is the same needs no second look. With each entry stands a
-//! mark of whoever put it there. Entries follow each other, too, as the attributes of a span do: what
-//! came behind an entry the last time is compared first, and mostly it is that.
+//! mark of whoever put it there. Entries follow each other, too, as the attributes of a span do:
+//! what came behind an entry the last time is compared first, and mostly it is that.
 
 /// Sets of entries; a power of two. Each holds two, since what is hot is little and falls into the
 /// same set now and then: one place for both would keep one of them out for good.
