@@ -16,7 +16,7 @@ pub struct Account {
 }
 
 impl Account {
-    fn is_exact(&self) -> bool {
+    pub fn is_exact(&self) -> bool {
         let ended = self.delivered + self.dead_lettered + self.dropped;
         self.queued >= 0.0 && self.accepted + self.recovered == ended + self.queued
     }
