@@ -146,7 +146,8 @@ fn watch(daemon: &Daemon, run: &Run) -> Seen {
     seen
 }
 
-/// Waits until nothing is held, which may take a minute by default; how many spans were delivered.
+/// Waits until nothing is held, which may take a minute by default; how many of the spans that came
+/// were delivered, beside those that tell of them.
 fn delivered(daemon: &Daemon) -> f64 {
     for _ in 0..90 {
         if accounts(daemon).values().all(|one| one.queued == 0.0) {
@@ -154,7 +155,8 @@ fn delivered(daemon: &Daemon) -> f64 {
         }
         sleep(SECOND);
     }
-    conserved_at_rest(daemon)["traces otlp_grpc"].delivered
+    let account = &conserved_at_rest(daemon)["traces otlp_grpc"];
+    account.delivered - account.made
 }
 
 /// The median and the most.
@@ -204,6 +206,9 @@ fn bounded(run: &Run, with_window: bool) {
         (abstained, "unresolved"),
         (abstained, "pending"),
         ("spanloom_orphans_open", ""),
+        ("spanloom_orphans_ledger", ""),
+        ("spanloom_orphans_late_results", ""),
+        ("spanloom_pipeline_made_items", ""),
         ("spanloom_orphans_hurried", ""),
         ("spanloom_orphans_rewritten", ""),
         ("spanloom_orphans_refused_rewrites", ""),

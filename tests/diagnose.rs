@@ -102,6 +102,18 @@ fn a_finding_is_an_object_with_the_tags_without_their_prefix() {
 }
 
 #[test]
+fn a_parent_that_is_in_no_file_is_lost() {
+    let mut orphan = span(0, 3, 9, "chat", json!([]));
+    orphan["flags"] = json!(0x100);
+    let spans = [span(0, 1, 0, "invoke_agent", json!([])), orphan];
+    let (code, lines, _) = diagnose(&["--format", "json"], &request("web", &spans));
+    assert_eq!((code, lines.lines().count()), (Some(3), 1), "{lines}");
+    let finding: Value = serde_json::from_str(&lines).expect("one line of JSON");
+    let said = ["signature", "status", "cause"].map(|key| finding[key].clone());
+    assert_eq!(said, ["missing_parent", "unresolved", "lost_local"].map(Value::from));
+}
+
+#[test]
 fn the_standard_input_and_several_files_are_read() {
     let mut child = command();
     child.args(["diagnose", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());

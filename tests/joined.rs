@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use support::client::{self, LOGS};
+use support::conservation::conserved_at_rest;
 use support::spans::{hex, text, with};
 use support::{Daemon, Seen, Sink, daemon, eventually, request, span};
 
@@ -140,4 +141,24 @@ fn a_head_and_its_parent_are_linked_to_each_other() {
         assert_eq!(links("agent"), [id(2, 5)], "{row}");
         assert_eq!(daemon.metric("spanloom_orphans_links_back", ""), 1.0, "{row}");
     }
+}
+
+#[test]
+fn what_becomes_known_of_a_head_that_has_left_is_told_and_accounted_for() {
+    let sink = Sink::start();
+    let row = "[sensitive, baggage, orphans]";
+    let config = config(&sink, "settle: 1s, hold_max: 1s", row, "[sensitive, baggage]");
+    let daemon = Daemon::start(&config);
+    let [chat, agent] = agent();
+    send(&daemon, [chat]);
+    let arrived = sink.wait_for_spans(1);
+    assert_eq!(arrived[0].text("app.agent.orphan.status"), Some("pending"), "{arrived:?}");
+    send(&daemon, [agent]);
+    let arrived = sink.wait_for_spans(3);
+    let bridge = by_name(&arrived, "orphan resolved");
+    assert_eq!(hex(&bridge.span.parent_span_id), format!("{:016x}", 2));
+    assert_eq!(bridge.text("app.agent.orphan.parent.span_id"), Some("0000000000000001"));
+    let accounts = conserved_at_rest(&daemon);
+    let account = accounts.iter().find(|(id, _)| id.starts_with("traces ")).expect("a pipeline").1;
+    assert_eq!((account.accepted, account.made, account.delivered), (2.0, 1.0, 3.0));
 }

@@ -14,7 +14,7 @@ use spanloom::otlp::text::parse;
 use std::collections::BTreeMap;
 
 fn settings(keys: Keys, seed: u64, traces: usize, dialects: &'static [Dialect]) -> Settings {
-    Settings { seed, traces, keys, rate: 10.0, skew: 20.0, dialects }
+    Settings { seed, traces, keys, rate: 10.0, skew: 20.0, content: false, dialects }
 }
 
 fn passed(settings: &Settings, share: f64) -> (Broken, Passed) {
@@ -40,6 +40,10 @@ fn the_whole() {
         for keys in [Keys::Full, Keys::Session, Keys::None] {
             let settings = settings(keys, seed, number, dialects);
             score(&settings, 0.3).print(&format!("{sort}, keys {keys:?}"));
+        }
+        for keys in [Keys::Session, Keys::None] {
+            let settings = Settings { content: true, ..settings(keys, seed, number, dialects) };
+            score(&settings, 0.3).print(&format!("{sort}, keys {keys:?}, arguments of tools"));
         }
         let settings = settings(Keys::Full, seed + 9, number, dialects);
         score(&settings, 0.0).print(&format!("{sort}, intact"));
@@ -85,6 +89,33 @@ fn under_stress() {
                 }
                 let (p, r) = (counts.precision(), counts.recall());
                 println!("    {rule:<32} {p:.4} {r:.4} of torn roots, calls and tools");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes minutes in a debug build; run it while confidence is tuned"]
+fn what_confidence_is_worth_by_evidence() {
+    for keys in [Keys::Session, Keys::None] {
+        for (rate, share) in [(10.0, 0.0), (10.0, 0.3), (100.0, 0.0)] {
+            let mut all = BTreeMap::<(String, usize), (f64, usize, usize)>::new();
+            for seed in 401..413 {
+                let settings = Settings { rate, ..settings(keys, seed, 3000, TUNED) };
+                let mut broken = break_some(traces(&settings), 0.3, keys, seed ^ 7);
+                absent(&mut broken, share, seed ^ 13);
+                let passed = run(&broken.spans, seed ^ 11, true, "{}");
+                for (bin, (sum, right, count)) in Score::of(&broken, &passed).reliability {
+                    let known = all.entry(bin).or_default();
+                    *known = (known.0 + sum, known.1 + right, known.2 + count);
+                }
+            }
+            println!(
+                "\nkeys {keys:?}, x{rate}, {share} absent: evidence, confidence, right, of all"
+            );
+            for ((evidence, _), (sum, right, count)) in all {
+                let (says, is) = (sum / count as f64, right as f64 / count as f64);
+                println!("  {evidence:<22}{says:>8.3}{is:>8.3}{count:>7}");
             }
         }
     }

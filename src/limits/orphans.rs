@@ -40,9 +40,26 @@ pub const ORPHAN_TRACE_NODES: usize = 256;
 /// whom: most stand near, and one that is missed is one sample less.
 pub const ORPHAN_NEAR: usize = 32;
 
+/// Time from a span's end to its arrival, mostly: twice the interval at which SDKs export. Where
+/// what came in that time before a head is forgotten, its run is not looked for by time.
+pub const ORPHAN_EXPORT: Duration = Duration::from_secs(10);
+
 /// Runs of one process that a tool without any key may belong to and that are looked at: with more
 /// of them, so many steps end together that none of them tells anything.
 pub const ORPHAN_RUNS: usize = 16;
+
+/// Answers of models of which the arguments of calls are hashed before any torn tool asks for them,
+/// and behind each that does: enough to find the first torn ones, and in a stream that is whole
+/// soon nothing.
+pub const ORPHAN_ANSWERS: u32 = 10_000;
+
+/// Bytes of a model's messages, or of a tool's arguments, that are read for that; what is longer
+/// has no hash.
+pub const ORPHAN_ARGUMENTS_BYTES: usize = 16 << 10;
+
+/// Spans of one batch, of those traces that are looked at, in which gaps are counted; the others of
+/// a larger batch are left out. Metric `spanloom_orphans_inner_gaps`.
+pub const ORPHAN_GAP_SPANS: usize = 4096;
 
 /// Operations (service, kind and name) of which it is learned how they are called.
 pub const ORPHAN_OPERATIONS: usize = 8192;
@@ -84,6 +101,24 @@ pub const ORPHAN_COMING_LINKS: usize = 20_000;
 /// Links that a parent gets to the heads below it: as many as SDKs let a span have. Metric
 /// `spanloom_orphans_missed_links`.
 pub const ORPHAN_LINKS: usize = 128;
+
+/// Heads that have left without a parent that is known and are remembered, in case it comes: 0.5 to
+/// 1 KiB each. Metrics `spanloom_orphans_ledger` and, of those that were forgotten for others,
+/// `spanloom_orphans_late_results`.
+pub const ORPHAN_LEDGER: usize = 10_000;
+
+/// For how long, in the configuration's notation: sessions of agents last a working day, and their
+/// span comes when they end. Key `orphans.ledger`.
+pub const ORPHAN_LEDGER_TIME: &str = "12h";
+
+/// Time without spans after which a process counts as gone: an agent that waits for its user sends
+/// none either.
+pub const ORPHAN_SILENCE: Duration = Duration::from_secs(3600);
+
+/// Bytes of a resource with a tenant that is remembered for a bridge; heads with larger ones are
+/// not remembered. And how many are known again, so that heads share them.
+pub const ORPHAN_GROUP_BYTES: usize = 4096;
+pub const ORPHAN_GROUPS: usize = 512;
 
 /// Time without spans after which a trace takes no fragments: backends have stored it for good.
 pub const ORPHAN_CLOSED_TIME: Duration = Duration::from_secs(3600);

@@ -1,12 +1,13 @@
 //! What became of all that a pipeline accepted, by each way out of it, at any time:
 //!
 //! ```text
-//! accepted + recovered = delivered + dead-lettered + dropped by a named rule + queued
+//! accepted + recovered + made = delivered + dead-lettered + dropped by a named rule + queued
 //! ```
 //!
-//! in spans, log records or data points. `queued` counts up when items come in and down when their
-//! end is known, wherever they are meanwhile: in a journal, held by a processor, in a queue or on
-//! their way. So one that is forgotten somewhere stays in it, and at rest it must be zero.
+//! in spans, log records or data points. What a processor tells by items of its own is `made`.
+//! `queued` counts up when items come in and down when their end is known, wherever they are
+//! meanwhile: in a journal, held by a processor, in a queue or on their way. So one that is
+//! forgotten somewhere stays in it, and at rest it must be zero.
 
 use crate::batch::{Fate, Tally};
 use crate::telemetry::{Counter, Gauge, Registry};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 const DROPPED: &str = "spanloom_pipeline_dropped_items";
 const DROPPED_HELP: &str = "items that a rule dropped";
+
+const MADE: &str = "spanloom_pipeline_made_items";
+const MADE_HELP: &str = "items that processors made to tell something";
 
 /// The book of one pipeline.
 pub struct Book {
@@ -78,6 +82,15 @@ impl Book {
     pub fn recovered(&self, items: usize) {
         self.recovered.add(items);
         self.queue(items as i64);
+    }
+
+    /// Processors made items of their own.
+    pub fn made(&self, id: &str, items: usize) {
+        if items > 0 {
+            let labels = [("pipeline", &*self.pipeline), ("processor", id)];
+            self.registry.counter(MADE, MADE_HELP, &labels).add(items);
+            self.queue(items as i64);
+        }
     }
 
     /// A rule of the pipeline itself dropped items, whichever way they would have left.

@@ -73,8 +73,9 @@ impl Chain {
         let batches = out.take();
         if let Some(link) = self.links.get(from) {
             let left: usize = batches.iter().map(Batch::items).sum();
-            let gone = before.saturating_sub(left + link.processor.held());
-            self.book.dropped(&link.id, gone);
+            let there = left + link.processor.held();
+            self.book.dropped(&link.id, before.saturating_sub(there));
+            self.book.made(&link.id, there.saturating_sub(before));
         }
         for batch in batches {
             if let Some(link) = self.links.get(from) {

@@ -11,6 +11,9 @@ pub struct Dialect {
     /// Keys of the id of a call of a tool, on the tool and in the model's answer; empty if it has
     /// none.
     pub call: (&'static str, &'static str),
+    /// Keys of a tool's name and arguments, and of a call's in the model's answer; empty if content
+    /// is in none, and the last if it stands in the messages.
+    pub content: [&'static str; 4],
     /// Keys of the framework's own ids for a span and its parent; empty if it has none.
     pub shadow: (&'static str, &'static str),
     /// Names of agent, model and tool.
@@ -24,6 +27,7 @@ pub const TUNED: &[Dialect] = &[
         role: ("gen_ai.operation.name", ["invoke_agent", "chat", "execute_tool"]),
         session: "gen_ai.conversation.id",
         call: ("gen_ai.tool.call.id", "gen_ai.output.messages"),
+        content: ["gen_ai.tool.name", "gen_ai.tool.call.arguments", "", ""],
         shadow: ("", ""),
         names: ["invoke_agent planner", "chat gpt-4o", "execute_tool"],
         nested: false,
@@ -32,6 +36,12 @@ pub const TUNED: &[Dialect] = &[
         role: ("openinference.span.kind", ["AGENT", "LLM", "TOOL"]),
         session: "session.id",
         call: ("tool_call.id", "llm.output_messages.0.message.tool_calls.0.tool_call.id"),
+        content: [
+            "tool.name",
+            "input.value",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.function.name",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments",
+        ],
         shadow: ("", ""),
         names: ["CodeAgent.run", "OpenAIModel.generate", "Tool"],
         nested: false,
@@ -40,6 +50,12 @@ pub const TUNED: &[Dialect] = &[
         role: ("traceloop.span.kind", ["agent", "", "tool"]),
         session: "traceloop.association.properties.session_id",
         call: ("gen_ai.tool.call.id", "gen_ai.completion.0.tool_calls.0.id"),
+        content: [
+            "gen_ai.tool.name",
+            "gen_ai.tool.call.arguments",
+            "gen_ai.completion.0.tool_calls.0.name",
+            "gen_ai.completion.0.tool_calls.0.arguments",
+        ],
         shadow: ("", ""),
         names: ["planner.agent", "openai.chat", "search.tool"],
         nested: false,
@@ -51,6 +67,7 @@ pub const REPORTED: &[Dialect] = &[
         role: ("langfuse.observation.type", ["agent", "generation", "tool"]),
         session: "langfuse.session.id",
         call: ("gen_ai.tool.call.id", "gen_ai.output.messages"),
+        content: ["gen_ai.tool.name", "gen_ai.tool.call.arguments", "", ""],
         shadow: ("", ""),
         names: ["agent-run", "generation", "tool-call"],
         nested: false,
@@ -59,6 +76,7 @@ pub const REPORTED: &[Dialect] = &[
         role: ("langsmith.span.kind", ["chain", "llm", "tool"]),
         session: "langsmith.metadata.thread_id",
         call: ("", ""),
+        content: ["", "", "", ""],
         shadow: ("langsmith.span.id", "langsmith.span.parent_id"),
         names: ["LangGraph", "ChatOpenAI", "tool"],
         nested: false,
@@ -67,6 +85,7 @@ pub const REPORTED: &[Dialect] = &[
         role: ("gen_ai.operation.name", ["invoke_agent", "", "execute_tool"]),
         session: "gcp.vertex.agent.session_id",
         call: ("gen_ai.tool.call.id", "gen_ai.output.messages"),
+        content: ["gen_ai.tool.name", "gen_ai.tool.call.arguments", "", ""],
         shadow: ("", ""),
         names: ["invoke_agent root", "call_llm", "execute_tool"],
         nested: false,
@@ -75,6 +94,7 @@ pub const REPORTED: &[Dialect] = &[
         role: ("ai.operationId", ["ai.generateText", "ai.generateText.doGenerate", "ai.toolCall"]),
         session: "ai.telemetry.metadata.sessionId",
         call: ("ai.toolCall.id", "ai.response.toolCalls"),
+        content: ["ai.toolCall.name", "ai.toolCall.args", "", ""],
         shadow: ("", ""),
         names: ["ai.generateText", "ai.generateText.doGenerate", "ai.toolCall"],
         nested: true,

@@ -23,6 +23,8 @@ pub struct Settings {
     pub rate: f64,
     /// Standard deviation of the clocks' offsets, in milliseconds.
     pub skew: f64,
+    /// Whether what tools are called with is in the spans.
+    pub content: bool,
     pub dialects: &'static [Dialect],
 }
 
@@ -173,9 +175,7 @@ impl Maker<'_> {
             let calls: Vec<String> =
                 (0..tools).map(|_| format!("call_{:x}", self.random.next())).collect();
             let (model, done) = self.model(agent, service, now, calls.first());
-            if self.settings.keys == Keys::Full && !self.dialect.call.1.is_empty() {
-                self.calls(model, &calls);
-            }
+            self.calls(model, &calls);
             now = done + self.random.around(3.0, 0.5);
             let above = if self.dialect.nested { model } else { agent };
             let ends: Vec<f64> =
@@ -189,19 +189,32 @@ impl Maker<'_> {
         now
     }
 
+    /// Writes the calls into the model's answer, with their ids and arguments as far as asked.
     fn calls(&mut self, model: usize, calls: &[String]) {
-        let key = self.dialect.call.1;
-        if key.ends_with(".id") {
-            for (n, call) in calls.iter().enumerate() {
-                let key = key.replace("tool_calls.0", &format!("tool_calls.{n}"));
-                self.set(model, &key, call);
+        let (ids, content) = (self.settings.keys == Keys::Full, self.settings.content);
+        let (key, [.., name, arguments]) = (self.dialect.call.1, self.dialect.content);
+        if key.is_empty() || !(ids || content) || calls.is_empty() {
+            return;
+        }
+        if !key.ends_with(".id") {
+            let part = |call: &String| {
+                let id = if ids { format!(r#","id":"{call}""#) } else { String::new() };
+                let with = format!(r#","arguments":{}"#, asked_with(call));
+                let with = if content { with } else { String::new() };
+                format!(r#"{{"type":"tool_call"{id},"name":"search"{with}}}"#)
+            };
+            let parts: Vec<String> = calls.iter().map(part).collect();
+            return self.set(model, key, &format!("[{}]", parts.join(",")));
+        }
+        for (n, call) in calls.iter().enumerate() {
+            let at = |key: &str| key.replace("tool_calls.0", &format!("tool_calls.{n}"));
+            if ids {
+                self.set(model, &at(key), call);
             }
-        } else if !calls.is_empty() {
-            let parts: Vec<String> = calls
-                .iter()
-                .map(|call| format!(r#"{{"type":"tool_call","id":"{call}","name":"search"}}"#))
-                .collect();
-            self.set(model, key, &format!("[{}]", parts.join(",")));
+            if content {
+                self.set(model, &at(name), "search");
+                self.set(model, &at(arguments), &asked_with(call));
+            }
         }
     }
 
@@ -228,6 +241,11 @@ impl Maker<'_> {
         if full && !self.dialect.call.0.is_empty() {
             let key = self.dialect.call.0;
             self.set(tool, key, call);
+        }
+        let [name, arguments, ..] = self.dialect.content;
+        if self.settings.content && !name.is_empty() {
+            self.set(tool, name, "search");
+            self.set(tool, arguments, &asked_with(call));
         }
         let inner = at + self.random.around(2.0, 0.5);
         let end = match what {
@@ -303,4 +321,11 @@ impl Maker<'_> {
         let done = self.agent(consumer, "worker", there + 2.0, 0) + 1.0;
         self.end(consumer, done);
     }
+}
+
+/// What a tool is called with: one call of five is one that many make.
+fn asked_with(call: &str) -> String {
+    let number = u64::from_str_radix(call.trim_start_matches("call_"), 16).unwrap_or(0);
+    let number = if number % 5 == 0 { number / 5 % 50 } else { number };
+    format!(r#"{{"query":"what is {number:x}","limit":5}}"#)
 }

@@ -25,6 +25,8 @@ pub struct Said {
     pub confidence: f64,
     pub parent: Option<(u128, u64)>,
     pub wait_ms: i64,
+    /// Of a bridge: of how many heads it tells.
+    pub heads: i64,
 }
 
 /// A span that got another trace: the one that it was of, and its id.
@@ -36,6 +38,8 @@ pub struct Passed {
     pub spans: usize,
     pub said: BTreeMap<(u128, u64), Said>,
     pub rewritten: Rewritten,
+    /// What was said by bridges of heads that had left.
+    pub late: BTreeMap<(u128, u64), Said>,
     /// Time in `orphans`.
     pub took: Duration,
 }
@@ -123,9 +127,8 @@ impl Pipeline {
         for batch in std::mem::take(&mut self.out) {
             let groups = batch.request().resource_groups();
             for span in groups.flat_map(|group| group.scope_groups()).flat_map(ScopeGroup::spans) {
-                self.passed.spans += 1;
                 let mut said = Said::default();
-                let (mut trace, mut id, mut was) = (None, None, None);
+                let (mut trace, mut id, mut was, mut head) = (None, None, None, None);
                 for attribute in span.attributes() {
                     let key = text(attribute.key);
                     let Some(name) = key.strip_prefix("app.agent.orphan.") else { continue };
@@ -140,14 +143,22 @@ impl Pipeline {
                         ("cause", _) => said.cause = word(),
                         ("tier", AnyValue::Int(n)) => said.tier = n,
                         ("wait_ms", AnyValue::Int(n)) => said.wait_ms = n,
+                        ("head.count", AnyValue::Int(n)) => said.heads = n,
                         ("confidence", AnyValue::Double(p)) => said.confidence = p,
                         ("original_trace_id", _) => was = u128::from_str_radix(&word(), 16).ok(),
+                        ("head.span_id", _) => head = u64::from_str_radix(&word(), 16).ok(),
                         ("parent.trace_id", _) => trace = u128::from_str_radix(&word(), 16).ok(),
                         ("parent.span_id", _) => id = u64::from_str_radix(&word(), 16).ok(),
                         _ => {}
                     }
                 }
                 let (is, span) = ids(span);
+                if let Some(head) = head {
+                    said.parent = trace.zip(id);
+                    self.passed.late.insert((is, head), said);
+                    continue;
+                }
+                self.passed.spans += 1;
                 if let Some(was) = was {
                     self.passed.rewritten.insert((was, span), is);
                 }

@@ -57,8 +57,13 @@ pub struct Score {
     /// Of calls of another service alone.
     pub remote: Counts,
     pub rewrites: Counts,
+    /// Parents that bridges told of, of torn heads and of those called pending.
+    pub late: Counts,
+    pub late_heads: i64,
     /// By tenth of confidence: the sum of confidences, right ones, all.
     bins: [(f64, usize, usize); 10],
+    /// The same by evidence.
+    pub reliability: BTreeMap<(String, usize), (f64, usize, usize)>,
     pub us_per_span: f64,
     /// What went wrong, by breaker and how.
     pub notes: BTreeMap<String, usize>,
@@ -101,6 +106,21 @@ impl Score {
                 }
             }
         }
+        for (at, said) in &passed.late {
+            let Some(chosen) = said.parent else { continue };
+            let right = match broken.truth.get(at) {
+                Some(torn) => torn.parent == Some(chosen),
+                // It was intact, and what it missed was late.
+                None => chosen.0 == at.0 && present.contains(&chosen),
+            };
+            score.late_heads += said.heads;
+            score.late.right += usize::from(right);
+            score.late.wrong += usize::from(!right);
+            if !right {
+                let (e, t) = (&said.evidence, said.tier);
+                score.note(format!("late: joined wrongly by {e}, tier {t}"));
+            }
+        }
         for (at, said) in passed.said.iter().filter(|(at, _)| !broken.truth.contains_key(at)) {
             let of_merged = merged.contains(&at.0);
             if said.status == "pending" {
@@ -132,6 +152,12 @@ impl Score {
             self.bins[bin].0 += said.confidence;
             self.bins[bin].1 += usize::from(right);
             self.bins[bin].2 += 1;
+            // The upper ones are finer.
+            let fine = if bin < 9 { bin * 10 } else { (said.confidence * 100.0) as usize };
+            let entry = self.reliability.entry((said.evidence.clone(), fine)).or_default();
+            entry.0 += said.confidence;
+            entry.1 += usize::from(right);
+            entry.2 += 1;
             if said.confidence >= 0.99 && said.tier <= 1 {
                 self.rewrites.right += usize::from(right);
                 self.rewrites.wrong += usize::from(!right);
@@ -161,7 +187,7 @@ impl Score {
             (true, true, _) => self.joins.right += 1,
             (true, false, _) => self.joins.wrong += 1,
             (false, _, Some(_)) => {
-                let said = said.map(|said| (&said.status, &said.evidence));
+                let said = said.map(|said| (&said.status, &said.evidence, &said.cause));
                 self.note(format!("{breaker} not joined: {said:?}"));
             }
             _ => {}
@@ -193,6 +219,7 @@ impl Score {
             self.calibration_error(),
             self.us_per_span
         );
+        self.print_notes();
     }
 
     pub fn print(&self, title: &str) {
@@ -225,9 +252,18 @@ impl Score {
             per_million(self.false_findings)
         );
         println!(
-            "  pending whose parent was late: {}; {:.3} us per span",
-            self.pending, self.us_per_span
+            "  pending whose parent was late: {}; told later of {} heads and {} parents, {} wrong; {:.3} us per span",
+            self.pending,
+            self.late_heads,
+            self.late.right + self.late.wrong,
+            self.late.wrong,
+            self.us_per_span
         );
+        self.print_notes();
+    }
+
+    /// What went wrong, and what confidences are worth, if anybody asked.
+    fn print_notes(&self) {
         if std::env::var_os("SCORE_NOTES").is_some() {
             let mut notes: Vec<_> = self.notes.iter().collect();
             notes.sort_by_key(|(_, n)| std::cmp::Reverse(**n));

@@ -9,6 +9,7 @@ use super::{Daemon, client, eventually};
 pub struct Account {
     pub accepted: f64,
     pub recovered: f64,
+    pub made: f64,
     pub delivered: f64,
     pub dead_lettered: f64,
     pub dropped: f64,
@@ -18,7 +19,8 @@ pub struct Account {
 impl Account {
     pub fn is_exact(&self) -> bool {
         let ended = self.delivered + self.dead_lettered + self.dropped;
-        self.queued >= 0.0 && self.accepted + self.recovered == ended + self.queued
+        let begun = self.accepted + self.recovered + self.made;
+        self.queued >= 0.0 && begun == ended + self.queued
     }
 }
 
@@ -49,6 +51,7 @@ pub fn accounts(daemon: &Daemon) -> BTreeMap<String, Account> {
             match name {
                 "accepted" => account.accepted += value,
                 "recovered" => account.recovered += value,
+                "made" => account.made += value,
                 "dropped" => account.dropped += value,
                 _ => {}
             }
@@ -57,8 +60,8 @@ pub fn accounts(daemon: &Daemon) -> BTreeMap<String, Account> {
     found
 }
 
-/// Asserts that every item that a pipeline accepted has ended in exactly one counted way, or is
-/// queued. Counters are read one after the other, so it looks again for a while.
+/// Asserts that every item that a pipeline accepted, or made, has ended in exactly one counted way,
+/// or is queued. Counters are read one after the other, so it looks again for a while.
 #[track_caller]
 pub fn conserved(daemon: &Daemon) -> BTreeMap<String, Account> {
     let exact = || {

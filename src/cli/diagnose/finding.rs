@@ -1,6 +1,7 @@
 //! What the `orphans` processor said, read off the spans that it tagged.
 
 use crate::batch::Batch;
+use crate::otlp::fields::link;
 use crate::otlp::view::{AnyValue, Span, text, values};
 use crate::processors::orphans::remedy::{Boundary, Remedy, Side};
 use std::collections::HashMap;
@@ -59,13 +60,18 @@ impl Findings {
     /// Reads `batches`, as the processor left them.
     pub fn of(batches: &[Batch]) -> Findings {
         let mut all = Findings::default();
-        let mut tagged = vec![];
+        let (mut tagged, mut late) = (vec![], HashMap::new());
         for group in batches.iter().flat_map(|batch| batch.request().resource_groups()) {
             let service = group.attributes().find(|attribute| attribute.key == b"service.name");
             let service = text(service.and_then(|a| a.value.as_text()).unwrap_or_default());
             for span in group.scope_groups().flat_map(|scope| scope.spans()) {
                 let row = all.rows.len();
                 let Some(id) = id(span.trace_id(), span.span_id()) else { continue };
+                let tags = tags(span);
+                if tags.iter().any(|(name, _)| name == "head.span_id") {
+                    late.extend(heads(span, id.0).map(|head| (head, tags.clone())));
+                    continue;
+                }
                 // Of two spans with one id the first is the one.
                 if all.places.contains_key(&id) {
                     continue;
@@ -74,11 +80,14 @@ impl Findings {
                 let read = Row::of(span, id, service);
                 *all.roots.entry(id.0).or_default() += usize::from(read.parent.is_none());
                 all.rows.push(read);
-                let tags = tags(span);
                 if tags.iter().any(|(name, _)| name == "signature") {
                     tagged.push((row, tags));
                 }
             }
+        }
+        for (row, tags) in &mut tagged {
+            let id = all.rows.get(*row).map(|row: &Row| row.id);
+            id.and_then(|id| late.remove(&id)).into_iter().for_each(|later| update(tags, later));
         }
         all.found = tagged.into_iter().map(|(row, tags)| all.finding(row, tags)).collect();
         let rows = &all.rows;
@@ -179,6 +188,22 @@ impl Row {
 fn id(trace: &[u8], span: &[u8]) -> Option<Id> {
     let trace = u128::from_be_bytes(trace.try_into().ok()?);
     Some((trace, u64::from_be_bytes(span.try_into().ok()?)))
+}
+
+/// The heads that a bridge tells of: those that it links to in its own trace.
+fn heads(bridge: Span<'_>, trace: u128) -> impl Iterator<Item = Id> {
+    let linked = bridge.links().filter_map(|link| {
+        let field = |number| link.field(number).map_or(&[][..], |field| field.bytes());
+        id(field(link::TRACE_ID), field(link::SPAN_ID))
+    });
+    linked.filter(move |(of, _)| *of == trace)
+}
+
+/// Puts what was said later in the place of what was said first.
+fn update(tags: &mut Vec<(String, Tag)>, later: Vec<(String, Tag)>) {
+    let later: Vec<_> = later.into_iter().filter(|(name, _)| !name.starts_with("head.")).collect();
+    tags.retain(|(name, _)| !later.iter().any(|(other, _)| other == name));
+    tags.extend(later);
 }
 
 fn tags(span: Span<'_>) -> Vec<(String, Tag)> {

@@ -4,14 +4,17 @@
 use super::Mode;
 use super::backs::Backs;
 use super::facts::{Facts, INTERNAL, Reader};
+use super::gaps::Gaps;
 use super::hold::{Block, Hold};
 use super::index::Index;
-use super::judge::{Judge, Verdict, legitimate};
+use super::judge::{Judge, Verdict, is_external, legitimate};
 use super::learning;
+use super::ledger::{Entry, Ledger};
 use super::links;
 use super::meters::{self, Meters};
 use super::noted;
 use super::rewrite::{self, Rewrites};
+use super::roots::Roots;
 use super::seen::Seen;
 use super::services::Services;
 use super::tags::{self, Finding, Signature, Tags, status};
@@ -35,6 +38,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod answers;
+mod late;
+mod release;
+
+use release::Waits;
 
 /// Spans that wait for the rest of their batch.
 const WAITING_MAX: usize = 4096;
@@ -44,18 +51,6 @@ struct Waiting {
     /// Where it starts in the request.
     start: usize,
     facts: Facts,
-}
-
-/// What a block may still wait for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    Nothing,
-    /// Nothing, for want of memory.
-    Room,
-    /// Fragments that are held, and that its own go into.
-    Others,
-    /// Those, and evidence.
-    All,
 }
 
 /// The processor.
@@ -78,12 +73,22 @@ pub struct Orphans {
     head_hold: Duration,
     hold_max: Duration,
     tool_below_agent: bool,
+    /// Whether what is called from outside is tagged.
+    external: bool,
     waiting: Vec<Waiting>,
     /// Keys that heads wait for, and that spans of this batch offer.
     awaited: Vec<u64>,
     /// Starts of the spans of this batch that are to be held, and what was read of them.
     holding: Vec<(usize, Option<Facts>)>,
     hold: Hold,
+    gaps: Gaps,
+    ledger: Ledger,
+    /// Heads that leave with the block at hand and where they start, for the ledger; and bridges
+    /// that are still to be passed.
+    leaving: Vec<(usize, Entry)>,
+    bridges: Vec<Batch>,
+    /// The attribute by which tenants are told apart.
+    tenant: String,
     /// What was tagged in this batch, in order, and where it starts.
     tagged: Vec<(usize, Signature)>,
     edits: Edits,
@@ -109,7 +114,7 @@ impl Orphans {
             fragments: Fragments::of(setup),
             alias: None,
             passed: vec![],
-            reader: Reader { tells, hasher: hasher.clone(), service: 0, tenant: 0 },
+            reader: Reader::new(tells, Roots::new(section.list("roots")), hasher.clone()),
             services: Services::default(),
             index: Index::new(boundaries, meters::memory(section, setup), hasher),
             seen: Seen::new(setup.portion(section.count("limit_spans"))),
@@ -117,10 +122,20 @@ impl Orphans {
             head_hold: section.duration("head_hold"),
             hold_max: section.duration("hold_max"),
             tool_below_agent: section.text("tool_parent") != "model",
+            external: section.bool("external"),
             waiting: vec![],
             awaited: vec![],
             holding: vec![],
             hold: Hold::new(setup.portion(limit), setup.account.charge(0), mode == Mode::Link),
+            gaps: meters::gaps(setup),
+            ledger: Ledger::new(
+                setup.portion(limits::ORPHAN_LEDGER),
+                section.duration("ledger"),
+                setup.account.charge(0),
+            ),
+            leaving: vec![],
+            bridges: vec![],
+            tenant: section.text("tenant").to_owned(),
             tagged: vec![],
             edits: Edits::default(),
             meters: Meters::new(setup),
@@ -156,6 +171,7 @@ impl Orphans {
             seen: &self.seen,
             settle: self.settle,
             tool_below_agent: self.tool_below_agent,
+            external: self.external,
             now,
             called: false,
         }
@@ -177,7 +193,7 @@ impl Orphans {
                 verdict = self.judge(now).due(&facts, true);
             }
             match verdict {
-                Verdict::Pass => {}
+                Verdict::Pass => self.meters.external.add(usize::from(is_external(&facts))),
                 Verdict::Tag(finding) if !self.holds_all(&facts) => {
                     self.link_back(&facts, &finding, edits);
                     self.tag(start, (&facts, *finding), false, now, edits);
@@ -254,64 +270,6 @@ impl Orphans {
             self.tagged.push((start, signature));
         }
     }
-
-    /// Judges the heads of a block. Yields the block again if it is to wait longer: for evidence,
-    /// or for the fragments into which its own go.
-    fn release(
-        &mut self,
-        mut block: Block,
-        waits: Waits,
-        now: Moment,
-        out: &mut Out,
-    ) -> Option<Block> {
-        let waited = now.monotonic.saturating_sub(block.came);
-        let last = waits != Waits::All || waited >= self.hold_max;
-        let alone = matches!(waits, Waits::Nothing | Waits::Room) || waited >= self.hold_max;
-        if !block.judge(&mut self.judge(now), last) {
-            return Some(block);
-        }
-        let mut moves = vec![];
-        if self.mode == Mode::Rewrite {
-            if !alone && rewrite::awaits(&block, &self.hold) {
-                return Some(block);
-            }
-            let known = (&mut self.index, &mut self.seen);
-            moves = self.rewrites.decide(&block, known, now);
-            self.rewrites.close(&block);
-        }
-        let mut edits = std::mem::take(&mut self.edits);
-        let verdicts = std::mem::take(&mut block.verdicts);
-        let heads = verdicts.into_iter().zip(&block.heads);
-        for (((verdict, head), item), number) in heads.zip(block.spans()).zip(0..) {
-            let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
-            match (verdict, head) {
-                (Some(Verdict::Tag(mut finding)), Some(head)) => {
-                    finding.wait_ms = i64::try_from(waited.as_millis()).ok();
-                    if waits == Waits::Room {
-                        finding.give_up();
-                    }
-                    if block.decided(number).is_none() {
-                        self.link_back(head, &finding, &mut edits);
-                    }
-                    self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
-                }
-                (_, Some(head @ Facts { parent: Some(parent), .. })) => {
-                    if self.seen.contains(head.trace, *parent) {
-                        let span = (head, *parent);
-                        learning::learn(&mut self.index, &self.meters, span, true, now);
-                    } else {
-                        self.meters.open.add(1);
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.found(block.batch.request(), now);
-        let tagged = !edits.is_empty();
-        out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
-        self.edits = edits;
-        None
-    }
 }
 
 impl Inspector for Orphans {
@@ -325,6 +283,7 @@ impl Inspector for Orphans {
 
     fn begin(&mut self, now: Moment) {
         self.index.expire(now);
+        self.ledger.begin(now);
         self.meters.boundaries.set(self.index.len() as i64);
         self.alias = None;
         self.holding.clear();
@@ -333,6 +292,7 @@ impl Inspector for Orphans {
 
     fn resource(&mut self, group: ResourceGroup<'_>, hidden: &mut Vec<usize>, _: &mut Edits) {
         (self.reader.service, self.reader.tenant) = (0, 0);
+        self.saw(group);
         for attribute in group.attributes() {
             let is_service = attribute.key == b"service.name";
             let is_tenant =
@@ -356,8 +316,12 @@ impl Inspector for Orphans {
             return;
         };
         let entered = self.index.enter(trace, self.seen.number(), now);
-        if entered && self.mode == Mode::Rewrite {
-            self.alias = self.rewrites.alias(trace, now);
+        if entered {
+            self.ledger.follow(trace);
+            self.gaps.follow(trace);
+            if self.mode == Mode::Rewrite {
+                self.alias = self.rewrites.alias(trace, now);
+            }
         }
         if self.mode == Mode::Rewrite {
             self.passed.push((trace, item.message.start));
@@ -366,6 +330,8 @@ impl Inspector for Orphans {
             }
         }
         self.seen.insert(trace, span);
+        self.ledger.comes(trace, span, self.reader.service);
+        self.gaps.note(item, &self.reader);
         let parent = span_key(item.parent_span_id);
         let kind = item.number(span::KIND);
         let ordinary = parent.is_some() && kind <= u64::from(INTERNAL);
@@ -381,6 +347,7 @@ impl Inspector for Orphans {
         }
         if facts.is_boundary() || parent.is_none() {
             self.index.add(&facts, now);
+            self.ledger.offers(&facts);
             if self.mode == Mode::Link {
                 self.backs.comes((trace, span), item.message.start, edits);
                 let offers = facts.offers.iter().map(|key| key.hash);
@@ -399,6 +366,8 @@ impl Inspector for Orphans {
 
     fn end(&mut self, now: Moment, edits: &mut Edits) {
         self.settle_batch(now, edits);
+        self.tell_late(now, edits);
+        self.gaps.count();
         match self.mode {
             Mode::Tag => {}
             Mode::Link => self.answer(now, edits),
@@ -429,7 +398,9 @@ impl Inspector for Orphans {
     }
 
     fn wake_at(&self) -> Option<Moment> {
-        self.hold.next()
+        let (held, late) = (self.hold.next(), self.ledger.next());
+        let late = late.map(|monotonic| Moment { monotonic, unix_nanos: 0 });
+        held.into_iter().chain(late).min()
     }
 
     fn wake(&mut self, now: Moment, out: &mut Out) {
@@ -442,6 +413,7 @@ impl Inspector for Orphans {
                 self.hold.put(block, now.monotonic + self.settle / 4);
             }
         }
+        self.pass_late(now, out);
         self.meters.held.set(self.hold.bytes() as i64);
     }
 

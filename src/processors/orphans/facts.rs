@@ -4,9 +4,12 @@
 //! tenant mixed in: spans of different tenants never have a key in common. A span *offers* a key
 //! that those whom it called may name, and *names* a key that its caller may have offered.
 
+use super::arguments::{self, Appetite};
+use super::ids::{context, first_text, host, is_unique, next_id};
+use super::roots::Roots;
 use super::tags::evidence;
 use super::words::{Role, Tell};
-use crate::otlp::fields::{link, span};
+use crate::otlp::fields::{event, link, span};
 use crate::otlp::view::{self, AnyValue, Attribute};
 use crate::processors::inspect::Item;
 use crate::processors::names::Names;
@@ -25,8 +28,9 @@ pub const CONSUMER: u8 = 5;
 const HAS_IS_REMOTE: u64 = 0x100;
 const IS_REMOTE: u64 = 0x200;
 
-/// Keys of one span, of each sort, at most.
+/// Keys of one span, of each sort, at most; and with hashes of calls' arguments.
 const KEYS_MAX: usize = 4;
+const OFFERS_MAX: usize = 8;
 
 /// Bytes of a model's messages that are searched for ids of calls.
 const MESSAGES_MAX: usize = 16 << 10;
@@ -43,6 +47,8 @@ pub enum Sort {
     Request,
     Task,
     Shadow(u8),
+    /// The name of a tool and a hash of its arguments.
+    Arguments,
 }
 
 impl Sort {
@@ -54,12 +60,14 @@ impl Sort {
             Sort::Request => evidence::REQUEST_ID,
             Sort::Task => evidence::TASK_ID,
             Sort::Shadow(_) => evidence::SHADOW_ID,
+            Sort::Arguments => evidence::TOOL_ARGUMENTS,
         }
     }
 
     pub fn tier(self) -> u8 {
         match self {
             Sort::Shadow(_) => 0,
+            Sort::Arguments => 2,
             _ => 1,
         }
     }
@@ -96,6 +104,8 @@ pub struct Facts {
     pub peer: u64,
     pub offers: SmallVec<[Key; KEYS_MAX]>,
     pub names: SmallVec<[Key; KEYS_MAX]>,
+    /// Of a root that is a tool with arguments: the key that its caller offers.
+    pub asks: u64,
     /// The context that it was called with, as it noted it.
     pub captured: Option<(u128, u64)>,
     pub tagged: bool,
@@ -107,7 +117,7 @@ pub struct Facts {
 
 /// Values that only together make a key.
 #[derive(Default)]
-struct Parts {
+struct Parts<'a> {
     message: u64,
     destination: u64,
     mcp_method: u64,
@@ -117,6 +127,12 @@ struct Parts {
     local: (u64, u64),
     has_tool_name: bool,
     has_model: bool,
+    /// Of a tool, and of the calls in a model's answer.
+    tool_name: &'a [u8],
+    arguments: Option<AnyValue<'a>>,
+    messages: &'a [u8],
+    call_names: Vec<&'a [u8]>,
+    call_arguments: Vec<AnyValue<'a>>,
     /// Whether there is anything else.
     any: bool,
 }
@@ -128,9 +144,15 @@ pub struct Reader {
     pub service: u64,
     /// The resource's tenant.
     pub tenant: u64,
+    pub appetite: Appetite,
+    pub roots: Roots,
 }
 
 impl Reader {
+    pub fn new(tells: Names<Tell>, roots: Roots, hasher: RandomState) -> Reader {
+        Reader { tells, hasher, service: 0, tenant: 0, appetite: Appetite::default(), roots }
+    }
+
     /// What an attribute means here: the number of its key or, if it tells a role, of that.
     pub fn meaning(&self, attribute: &[u8]) -> u16 {
         let number = self.tells.number(view::key_in(attribute));
@@ -140,6 +162,13 @@ impl Reader {
         told.map_or(0, |(_, role)| ROLES + *role as u16)
     }
 
+    /// The role of a span, as far as one attribute tells it.
+    pub fn role(&self, item: &Item<'_>) -> Role {
+        let meanings = item.attributes.iter().map(|attribute| item.meaning(*attribute));
+        let mut roles = meanings.filter_map(|it| it.checked_sub(ROLES).and_then(Role::of));
+        roles.next().unwrap_or_default()
+    }
+
     /// Whether a span may be one of those that calls cross, or is told of by some attribute.
     #[inline]
     pub fn tells(&self, item: &Item<'_>) -> bool {
@@ -147,30 +176,14 @@ impl Reader {
     }
 
     /// Reads `item`.
-    pub fn read(&self, item: &Item<'_>, facts: &mut Facts) {
-        let (mut parts, mut name) = (Parts::default(), &[][..]);
+    pub fn read(&mut self, item: &Item<'_>, facts: &mut Facts) {
+        let mut parts = Parts::default();
         (facts.service, facts.tenant) = (self.service, self.tenant);
         facts.kind = item.number(span::KIND) as u8;
         facts.start = item.number(span::START_TIME);
         facts.end = item.number(span::END_TIME);
         facts.flags = item.number(span::FLAGS);
-        for part in &item.parts {
-            match part.number() {
-                span::NAME => name = item.bytes(*part),
-                span::TRACE_STATE => {
-                    let text = item.bytes(*part);
-                    facts.sampled_out = text.windows(3).any(|word| word == b"th:")
-                        && !text.windows(5).any(|word| word == b"th:0;");
-                }
-                span::LINKS => {
-                    let link =
-                        item.field(*part).message().and_then(|link| link.field(link::TRACE_ID));
-                    facts.links = true;
-                    facts.links_elsewhere |= link.is_some_and(|id| id.bytes() != item.trace_id);
-                }
-                _ => {}
-            }
-        }
+        let name = read_parts(item, facts);
         for attribute in &item.attributes {
             let meaning = item.meaning(*attribute);
             if let Some(role) = meaning.checked_sub(ROLES).and_then(Role::of) {
@@ -199,6 +212,9 @@ impl Reader {
             parts.any = true;
             self.attribute(value, tell, facts, &mut parts);
         }
+        if facts.parent.is_none() && facts.captured.is_none() {
+            facts.captured = self.in_events(item);
+        }
         for id in &item.call_ids {
             parts.any = true;
             self.attribute(AnyValue::Text(id), Tell::ModelCall, facts, &mut parts);
@@ -207,6 +223,7 @@ impl Reader {
         if facts.start == 0 {
             facts.start = facts.end;
         }
+        facts.deliberate |= facts.parent.is_none() && self.roots.has(name);
         facts.operation = self.hasher.hash_one((facts.service, facts.kind, name));
         if facts.role == Role::None && parts.has_tool_name {
             facts.role = Role::Tool;
@@ -219,20 +236,38 @@ impl Reader {
         }
     }
 
-    fn attribute(&self, value: AnyValue<'_>, tell: Tell, facts: &mut Facts, parts: &mut Parts) {
+    /// The context that an event of a span notes.
+    fn in_events(&self, item: &Item<'_>) -> Option<(u128, u64)> {
+        let events = item.parts.iter().filter(|part| part.number() == span::EVENTS);
+        let events = events.filter_map(|part| item.field(*part).message());
+        let mut attributes = events.flat_map(|one| view::attributes(one, event::ATTRIBUTES));
+        attributes.find_map(|attribute| match self.tells.find(attribute.key)? {
+            Tell::Context => first_text(attribute.value).and_then(context),
+            _ => None,
+        })
+    }
+
+    fn attribute<'a>(
+        &self,
+        value: AnyValue<'a>,
+        tell: Tell,
+        facts: &mut Facts,
+        parts: &mut Parts<'a>,
+    ) {
         let hash = |value| self.value(value);
         match tell {
             Tell::ToolName => {
                 (parts.has_tool_name, facts.tool) = (true, hash(value));
+                parts.tool_name = value.as_text().unwrap_or_default();
+            }
+            Tell::CalledTool | Tell::Arguments => content(value, tell, parts),
+            Tell::CallName | Tell::CallArguments if self.appetite.is_there() => {
+                content(value, tell, parts);
             }
             Tell::Session => facts.session = hash(value),
             Tell::Conversation => facts.conversation = hash(value),
             Tell::Tenant => facts.tenant = hash(value),
-            Tell::ToolCall if is_unique(value) => {
-                let hash = hash(value);
-                add(&mut facts.offers, Sort::ToolCall, hash);
-                add(&mut facts.names, Sort::ToolCall, hash);
-            }
+            Tell::ToolCall if is_unique(value) => add_both(facts, Sort::ToolCall, hash(value)),
             Tell::ModelCalls => {
                 let ids = value.members();
                 ids.for_each(|id| self.attribute(id, Tell::ModelCall, facts, parts));
@@ -241,7 +276,10 @@ impl Reader {
                 parts.has_model = true;
                 add(&mut facts.offers, Sort::ToolCall, hash(value));
             }
-            Tell::ModelMessages => self.calls(value, facts),
+            Tell::ModelMessages => {
+                parts.messages = value.as_text().unwrap_or_default();
+                self.calls(value, facts);
+            }
             Tell::MessageId => parts.message = hash(value),
             Tell::Destination => parts.destination = hash(value),
             Tell::McpMethod => {
@@ -256,18 +294,9 @@ impl Reader {
             Tell::ClientPort => parts.client.1 = hash(value),
             Tell::LocalAddress => parts.local.0 = hash(value),
             Tell::LocalPort => parts.local.1 = hash(value),
-            Tell::RequestId if is_unique(value) => {
-                let hash = hash(value);
-                add(&mut facts.offers, Sort::Request, hash);
-                add(&mut facts.names, Sort::Request, hash);
-            }
-            Tell::Task => {
-                let hash = hash(value);
-                add(&mut facts.offers, Sort::Task, hash);
-                add(&mut facts.names, Sort::Task, hash);
-            }
-            Tell::Traceparent => facts.captured = first_text(value).and_then(traceparent),
-            Tell::B3 => facts.captured = first_text(value).and_then(b3),
+            Tell::RequestId if is_unique(value) => add_both(facts, Sort::Request, hash(value)),
+            Tell::Task => add_both(facts, Sort::Task, hash(value)),
+            Tell::Context => facts.captured = first_text(value).and_then(context),
             Tell::OwnId(n) => add(&mut facts.offers, Sort::Shadow(n), hash(value)),
             Tell::ParentId(n) => add(&mut facts.names, Sort::Shadow(n), hash(value)),
             Tell::Peer => facts.peer = self.value(host(value)),
@@ -277,11 +306,12 @@ impl Reader {
             }
             Tell::Tagged => facts.tagged = true,
             Tell::Role(_) | Tell::Model | Tell::ToolCall | Tell::ModelCall | Tell::RequestId => {}
+            Tell::CallName | Tell::CallArguments => {}
         }
     }
 
     /// Puts keys together that have several parts, and mixes the tenant into all.
-    fn compose(&self, facts: &mut Facts, parts: &Parts) {
+    fn compose(&mut self, facts: &mut Facts, parts: &Parts<'_>) {
         if parts.message != 0 {
             let key = self.hasher.hash_one((parts.message, parts.destination));
             let keys = if facts.kind == CONSUMER { &mut facts.names } else { &mut facts.offers };
@@ -301,6 +331,11 @@ impl Reader {
             // Ids of requests begin anew with each connection: they tell whom it may be, no more.
             facts.peer = self.hasher.hash_one((parts.rpc_id, parts.mcp_method)).max(1);
         }
+        match facts.role {
+            Role::Llm => self.arguments(facts, parts),
+            Role::Tool if facts.parent.is_none() => self.asks(facts, parts),
+            _ => {}
+        }
         let (tenant, hasher) = (facts.tenant, &self.hasher);
         let mix = |hash: &mut u64| {
             if *hash != 0 {
@@ -309,8 +344,38 @@ impl Reader {
         };
         mix(&mut facts.session);
         mix(&mut facts.conversation);
+        if facts.asks != 0 {
+            facts.asks = hasher.hash_one((facts.asks, tenant, Sort::Arguments));
+        }
         let keys = facts.offers.iter_mut().chain(&mut facts.names);
         keys.for_each(|key| key.hash = hasher.hash_one((key.hash, tenant, key.sort)));
+    }
+
+    /// Offers the arguments of the calls in a model's answer, while anybody asks for them.
+    fn arguments(&mut self, facts: &mut Facts, parts: &Parts<'_>) {
+        let none = parts.messages.is_empty() && parts.call_arguments.is_empty();
+        if none || !self.appetite.eat() {
+            return;
+        }
+        let pairs = parts.call_names.iter().zip(&parts.call_arguments);
+        let pairs = pairs.map(|(name, value)| arguments::hash(&self.hasher, name, *value));
+        let told = arguments::in_messages(&self.hasher, parts.messages, OFFERS_MAX);
+        for hash in pairs.chain(told).filter(|hash| *hash != 0) {
+            let key = Key { hash, sort: Sort::Arguments };
+            let known = facts.offers.iter().any(|it| (it.sort, it.hash) == (key.sort, hash));
+            if facts.offers.len() < OFFERS_MAX && !known {
+                facts.offers.push(key);
+            }
+        }
+    }
+
+    /// Asks for who called a tool with its arguments.
+    fn asks(&mut self, facts: &mut Facts, parts: &Parts<'_>) {
+        let Some(value) = parts.arguments else { return };
+        facts.asks = arguments::hash(&self.hasher, parts.tool_name, value);
+        if facts.asks != 0 {
+            self.appetite.wake();
+        }
     }
 
     /// The calls in a model's messages: whatever stands as `"id"` or `"toolCallId"` there.
@@ -365,10 +430,38 @@ impl Facts {
             || !self.offers.is_empty()
     }
 
+    /// Whether it is of any group.
+    pub fn has_group(&self) -> bool {
+        self.groups().next().is_some()
+    }
+
     /// The groups that it is of.
     pub fn groups(&self) -> impl Iterator<Item = u64> {
         [self.session, self.conversation].into_iter().filter(|group| *group != 0)
     }
+}
+
+/// Reads what is no attribute; yields the name.
+#[inline]
+fn read_parts<'a>(item: &Item<'a>, facts: &mut Facts) -> &'a [u8] {
+    let mut name = &[][..];
+    for part in &item.parts {
+        match part.number() {
+            span::NAME => name = item.bytes(*part),
+            span::TRACE_STATE => {
+                let text = item.bytes(*part);
+                facts.sampled_out = text.windows(3).any(|word| word == b"th:")
+                    && !text.windows(5).any(|word| word == b"th:0;");
+            }
+            span::LINKS => {
+                let link = item.field(*part).message().and_then(|link| link.field(link::TRACE_ID));
+                facts.links = true;
+                facts.links_elsewhere |= link.is_some_and(|id| id.bytes() != item.trace_id);
+            }
+            _ => {}
+        }
+    }
+    name
 }
 
 /// Whether anybody asks whom a span calls.
@@ -376,124 +469,25 @@ fn asks_for_peer(facts: &Facts) -> bool {
     facts.kind == CLIENT || facts.parent.is_none()
 }
 
+/// Notes a name or arguments of a call.
+fn content<'a>(value: AnyValue<'a>, tell: Tell, parts: &mut Parts<'a>) {
+    match tell {
+        Tell::CalledTool => parts.tool_name = value.as_text().unwrap_or_default(),
+        Tell::Arguments => parts.arguments = Some(value),
+        Tell::CallName => parts.call_names.extend(value.as_text()),
+        _ => parts.call_arguments.push(value),
+    }
+}
+
+/// A key that the span both offers and names.
+fn add_both(facts: &mut Facts, sort: Sort, hash: u64) {
+    add(&mut facts.offers, sort, hash);
+    add(&mut facts.names, sort, hash);
+}
+
 fn add(keys: &mut SmallVec<[Key; KEYS_MAX]>, sort: Sort, hash: u64) {
     let known = keys.iter().any(|key| key.sort == sort && key.hash == hash);
     if hash != 0 && !known && keys.len() < KEYS_MAX {
         keys.push(Key { hash, sort });
-    }
-}
-
-/// Whether a value is long and mixed enough to be made for one call: no `call_0`, no number.
-fn is_unique(value: AnyValue<'_>) -> bool {
-    let Some(text) = first_text(value) else { return false };
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let others = text.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-    text.len() >= 8 && digits + others >= 8 && !text.starts_with(b"0x") && !is_counted(text)
-}
-
-/// Whether a text is a word and a small number.
-fn is_counted(text: &[u8]) -> bool {
-    let number = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let word = text.get(..text.len() - number).unwrap_or_default();
-    number < 5 && word.iter().all(|byte| !byte.is_ascii_digit()) && is_lower(word)
-}
-
-fn is_lower(word: &[u8]) -> bool {
-    word.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.'))
-}
-
-/// An address without the port that some instrumentations leave at its end.
-fn host(value: AnyValue<'_>) -> AnyValue<'_> {
-    let AnyValue::Text(text) = value else { return value };
-    let colon = text.iter().position(|byte| *byte == b':');
-    match colon.and_then(|at| text.split_at_checked(at)) {
-        Some((host, [_, port @ ..])) if port.iter().all(u8::is_ascii_digit) => AnyValue::Text(host),
-        _ => value,
-    }
-}
-
-fn first_text(value: AnyValue<'_>) -> Option<&[u8]> {
-    match value {
-        AnyValue::Text(text) => Some(text),
-        AnyValue::Array(array) => view::values(array).next().and_then(AnyValue::as_text),
-        _ => None,
-    }
-}
-
-/// The next value of a key that ends with `id` in JSON, and what stands behind it.
-fn next_id(json: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = json;
-    loop {
-        let at = memchr::memmem::find_iter(rest, b"d\"").next()?;
-        let key = rest.get(..at)?;
-        rest = rest.get(at + 2..)?;
-        if !matches!(key.last(), Some(b'i' | b'I')) {
-            continue;
-        }
-        let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
-        if let Some(value) = value.and_then(|value| value.strip_prefix(b"\"")) {
-            let end = memchr::memchr(b'"', value)?;
-            return Some((value.get(..end)?, value.get(end + 1..)?));
-        }
-    }
-}
-
-/// Trace and span id of a `traceparent`.
-fn traceparent(text: &[u8]) -> Option<(u128, u64)> {
-    let mut parts = text.split(|byte| *byte == b'-').skip(1);
-    Some((trace_id(parts.next()?)?, span_id(parts.next()?)?))
-}
-
-/// Trace and span id of a `b3` header in one piece.
-fn b3(text: &[u8]) -> Option<(u128, u64)> {
-    let mut parts = text.split(|byte| *byte == b'-');
-    Some((trace_id(parts.next()?)?, span_id(parts.next()?)?))
-}
-
-/// Ids are numbers in the order of their bytes, as everywhere here.
-fn trace_id(hex: &[u8]) -> Option<u128> {
-    let id = u128::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
-    (hex.len() == 32 && id != 0).then_some(id.swap_bytes())
-}
-
-fn span_id(hex: &[u8]) -> Option<u64> {
-    let id = u64::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?;
-    (hex.len() == 16 && id != 0).then_some(id.swap_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_that_are_counted_or_addresses_are_none() {
-        let is_unique = |text: &str| is_unique(AnyValue::Text(text.as_bytes()));
-        for id in ["call_Zx81kQp0aa", "toolu_01A09q90qw90lq917835lq9", "5f0c1d2e-aaaa-4bbb-8ccc"] {
-            assert!(is_unique(id), "{id}");
-        }
-        for id in ["call_0", "call_00012", "7", "0x7f3a2b1c9d00", "get_weather", ""] {
-            assert!(!is_unique(id) || id == "call_00012", "{id}");
-        }
-    }
-
-    #[test]
-    fn contexts_are_read_from_headers() {
-        let id = |n: u64| n.swap_bytes();
-        let parent = b"00-0000000000000000000000000000000a-000000000000000b-01";
-        assert_eq!(traceparent(parent), Some((10u128.swap_bytes(), id(11))));
-        assert_eq!(b3(&parent[3..]), Some((10u128.swap_bytes(), id(11))));
-        assert_eq!(traceparent(b"00-a-b-01"), None);
-        assert_eq!(traceparent(b""), None);
-    }
-
-    #[test]
-    fn calls_are_found_in_messages() {
-        let json =
-            br#"[{"parts":[{"type":"tool_call","id":"a1","name":"id"},{"toolCallId": "b2"}]}]"#;
-        let (id, rest) = next_id(json).unwrap();
-        assert_eq!(id, b"a1");
-        let (id, rest) = next_id(rest).unwrap();
-        assert_eq!(id, b"b2");
-        assert!(next_id(rest).is_none());
     }
 }

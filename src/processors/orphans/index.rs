@@ -126,6 +126,25 @@ pub fn is_sample(trace: u128) -> bool {
     (trace >> 64 ^ trace) & 3 == 0
 }
 
+/// How often the parent that a framework's own ids name was the span's parent, and was not.
+#[derive(Clone, Copy, Default)]
+pub struct Shadows {
+    pub right: u32,
+    pub wrong: u32,
+}
+
+impl Shadows {
+    /// Whether they are to be believed: 99 of 100 agree, or nothing is known of them.
+    pub fn agree(&self) -> bool {
+        u64::from(self.wrong) * 100 <= u64::from(self.right) + u64::from(self.wrong)
+    }
+
+    /// Whether enough of them were seen to agree.
+    pub fn are_sure(&self) -> bool {
+        self.right >= SAMPLES && self.agree()
+    }
+}
+
 /// The index.
 pub struct Index {
     nodes: VecDeque<Node>,
@@ -145,6 +164,8 @@ pub struct Index {
     /// Clients by whom they call.
     pub calls: Ages<Calls>,
     pub delays: Delays,
+    /// How far ids of frameworks agree with those of spans, by tenant, service and sort.
+    pub shadows: Ages<Shadows>,
     /// Parents of spans of other processes, and a bit by number for the nodes of which that was
     /// found: clients of a busy service are asked about again and again.
     answered: Seen,
@@ -197,6 +218,7 @@ impl Index {
             edges: Ages::new(limits::ORPHAN_OPERATIONS * 4),
             calls: Ages::new(limits::ORPHAN_OPERATIONS),
             delays: Delays::new(hasher.clone()),
+            shadows: Ages::new(limits::ORPHAN_SERVICES),
             answered: Seen::new(limit),
             found: vec![Cell::new(0); limit / 64 + 1],
             scans: (0, 0),
@@ -300,6 +322,18 @@ impl Index {
     /// The boundary spans, the last that came first.
     pub fn latest_first(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().rev()
+    }
+
+    /// Whether the last so many of them hold all that ended about when the head began: what was
+    /// exported since, and nothing of it is forgotten.
+    pub fn reach_back(&self, nodes: usize, head: &Facts) -> bool {
+        let cut = self.nodes.len().saturating_sub(nodes);
+        let Some(oldest) = self.nodes.get(cut).filter(|_| cut > 0 || self.first > 0) else {
+            return true;
+        };
+        let took = Duration::from_nanos(head.end.saturating_sub(head.start));
+        let came = self.find(head.trace, head.span).map(|head| head.came);
+        came.is_some_and(|came| oldest.came + took + limits::ORPHAN_EXPORT <= came)
     }
 
     /// Whether so many of them may be gone through once more: only so many in a second.

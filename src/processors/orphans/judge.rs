@@ -33,6 +33,8 @@ pub struct Judge<'j> {
     pub seen: &'j Seen,
     pub settle: Duration,
     pub tool_below_agent: bool,
+    /// Whether what is called from outside is tagged.
+    pub external: bool,
     pub now: Moment,
     /// Whether a call was found that the last root may answer.
     pub called: bool,
@@ -105,7 +107,7 @@ impl Judge<'_> {
         let usual_child = self.index.is_child(head.operation, USUALLY);
         let named =
             head.names.iter().any(|key| !answers || self.index.offering(key.hash).is_some());
-        (hardly_a_root && (!answers || self.is_called(head.service)))
+        (hardly_a_root && (!answers || self.external || self.is_called(head.service)))
             || head.kind == CONSUMER
             || head.captured.is_some()
             || named
@@ -121,7 +123,7 @@ impl Judge<'_> {
         head.role == Role::Tool
             && head.names.is_empty()
             && head.captured.is_none()
-            && (head.kind != SERVER || self.is_called(head.service))
+            && (head.kind != SERVER || self.external || self.is_called(head.service))
             && self
                 .index
                 .trace(head.trace, self.now)
@@ -153,7 +155,8 @@ impl Judge<'_> {
 
     /// Whether the head's parent is in another process that sends nothing here.
     fn is_outside(&self, head: &Facts) -> bool {
-        head.kind == SERVER && head.remote() != Some(false) && !self.is_called(head.service)
+        let outside = head.kind == SERVER && head.remote() != Some(false);
+        outside && !self.external && !self.is_called(head.service)
     }
 
     fn search(&mut self) -> Search<'_> {
@@ -172,20 +175,20 @@ impl Judge<'_> {
             true => (smallvec![(head.trace, trace)], None),
             false => search.groups(head),
         };
-        let (mut by_time, called) = match exact {
+        let (mut by_more, called) = match exact {
             Found::One(_) => (Found::Nothing, false),
-            _ => search.by_time(head, &traces),
+            _ => search.by_more(head, &traces),
         };
-        let known = !matches!((&exact, &by_time), (Found::Nothing, Found::Nothing));
+        let known = !matches!((&exact, &by_more), (Found::Nothing, Found::Nothing));
         if process::is_step(head) && !second && !known {
             let found = search.in_process(head);
             search.gave_up |= found.is_none();
-            by_time = found.unwrap_or_default();
+            by_more = found.unwrap_or_default();
         }
         let nearly = search.index.is_child(head.operation, NEARLY_ALWAYS);
         let budget = search.gave_up && !known;
         self.called = called;
-        let found = match (exact, by_time) {
+        let found = match (exact, by_more) {
             (Found::One(found), _) => Found::One(found),
             (several, Found::Nothing) => several,
             (_, found) => found,
@@ -198,9 +201,8 @@ impl Judge<'_> {
         let end = amid.filter(|_| self.may_be_amid(head));
         let amid = end.is_some();
         let mut finding = Finding::default();
-        if head.role == Role::Tool
-            && (head.kind != SERVER || keyed || called || self.is_called(head.service))
-        {
+        let known_caller = || keyed || called || self.external || self.is_called(head.service);
+        if head.role == Role::Tool && (head.kind != SERVER || known_caller()) {
             finding.add(Signature::ToolCallRoot);
         }
         if (elsewhere && (keyed || called))
@@ -314,6 +316,11 @@ impl Judge<'_> {
 fn is_second(trace: &Trace, head: &Facts) -> bool {
     let begun = trace.start.saturating_add(limits::ORPHAN_DISTANCE.as_nanos() as u64);
     trace.root.is_some_and(|root| root.span != head.span) || begun < head.start
+}
+
+/// Whether a head that is none is one because its caller is outside.
+pub fn is_external(head: &Facts) -> bool {
+    head.kind == SERVER && (head.parent.is_some() || head.role == Role::Tool)
 }
 
 /// Whether the head may stand at the top of its fragment by what it says itself.

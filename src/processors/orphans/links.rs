@@ -13,6 +13,8 @@ const SURE: f64 = 0.9;
 pub const SUSPECTED_PARENT: &str = "suspected_parent";
 pub const SUSPECTED_CHILD: &str = "suspected_child";
 pub const CAUSED_BY_GENERATION: &str = "caused_by_generation";
+/// From a bridge to a head that it tells of.
+pub const ORPHAN: &str = "orphan";
 
 /// The names of a link's attributes.
 pub struct Names {
@@ -66,6 +68,28 @@ pub fn back((trace, span): (u128, u64), finding: &Finding) -> Option<Link> {
     Some(Link { trace, span, sort: SUSPECTED_CHILD, confidence, evidence })
 }
 
+/// Appends the links of a bridge: to the `heads` that it tells of, which are of `trace`, and to the
+/// parent, if that is known well enough.
+pub fn put_bridge(
+    out: &mut Vec<u8>,
+    finding: &Finding,
+    (trace, heads): (u128, impl Iterator<Item = u64>),
+    names: &Names,
+) {
+    for head in heads {
+        put_link(out, (trace, head), |out| {
+            let key = names.sort.as_bytes();
+            put_text_attribute(out, link::ATTRIBUTES, key, ORPHAN.as_bytes());
+        });
+    }
+    if let Some(parent) = sure(finding) {
+        let (trace, span) = (parent.trace, parent.span);
+        let (confidence, evidence) = (parent.confidence, finding.evidence);
+        let link = Link { trace, span, sort: SUSPECTED_PARENT, confidence, evidence };
+        put_one(out, &link, names);
+    }
+}
+
 /// The parent, if it is known well enough to be linked.
 fn sure(finding: &Finding) -> Option<&Parent> {
     finding.parent.as_ref().filter(|parent| parent.confidence >= SURE)
@@ -73,10 +97,14 @@ fn sure(finding: &Finding) -> Option<&Parent> {
 
 /// Appends a link to a span.
 pub fn put_one(out: &mut Vec<u8>, link: &Link, names: &Names) {
+    put_link(out, (link.trace, link.span), |out| attributes(out, link::ATTRIBUTES, link, names));
+}
+
+fn put_link(out: &mut Vec<u8>, (trace, span): (u128, u64), rest: impl FnOnce(&mut Vec<u8>)) {
     put_message_field(out, span::LINKS, |out| {
-        put_bytes_field(out, link::TRACE_ID, &link.trace.to_le_bytes());
-        put_bytes_field(out, link::SPAN_ID, &link.span.to_le_bytes());
-        attributes(out, link::ATTRIBUTES, link, names);
+        put_bytes_field(out, link::TRACE_ID, &trace.to_le_bytes());
+        put_bytes_field(out, link::SPAN_ID, &span.to_le_bytes());
+        rest(out);
     });
 }
 

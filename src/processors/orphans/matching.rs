@@ -7,7 +7,7 @@
 use super::calls;
 use super::facts::{CLIENT, CONSUMER, Facts, PRODUCER, SERVER, Sort};
 use super::holders::Holders;
-use super::index::{Index, Node};
+use super::index::{Index, Node, Shadows};
 use super::process;
 use super::tags::evidence;
 use super::trace::Trace;
@@ -16,9 +16,12 @@ use super::words::Role;
 use crate::limits;
 use crate::moment::Moment;
 use smallvec::SmallVec;
+use std::hash::BuildHasher;
 
-/// The odds that a parent never passed: of a head in another trace, and of one in its own.
+/// The odds that a parent never passed: of a head in another trace, of one amid a trace of its
+/// session, and of one in its own.
 pub const UNSEEN: f64 = 0.25;
+const UNSEEN_GROUP: f64 = 0.1;
 const UNSEEN_OWN: f64 = 0.05;
 
 /// What is added of an operation whose spans are all roots: it may always be called from outside.
@@ -29,6 +32,11 @@ const UNLIKELY: f64 = 0.02;
 
 /// How sure a tool's parent is if only the model is known that asked for it, and not the agent.
 const UNKNOWN_AGENT: f64 = 0.85;
+
+/// How sure the model is of which alone it is known that it asked for a tool with these arguments,
+/// and that only just did.
+const ASKED_FOR: f64 = 0.9;
+const ASKED_FOR_NOW: f64 = 0.97;
 
 /// Traces, and what is known of them.
 pub type Traces = SmallVec<[(u128, Trace); 4]>;
@@ -119,8 +127,48 @@ impl Search<'_> {
         })
     }
 
+    /// The parent by less than exact keys: a tool's arguments and time together. Whether a client
+    /// may have called it is yielded too.
+    pub fn by_more(&mut self, head: &Facts, traces: &[(u128, Trace)]) -> (Found, bool) {
+        let (by_time, called) = self.by_time(head, traces);
+        (agreed(self.by_arguments(head), by_time), called)
+    }
+
+    /// The model that asked for a tool with these arguments. Those of the head's groups come first,
+    /// and of others none that is known to be of another group.
+    fn by_arguments(&mut self, head: &Facts) -> Found {
+        let (asks, now) = (head.asks, self.now);
+        let Some(few) = self.index.offering(asks).filter(|_| asks != 0) else {
+            return Found::Nothing;
+        };
+        let more = few.more;
+        let nodes: SmallVec<[Node; 8]> =
+            few.all.iter().filter_map(|number| self.index.node(*number)).copied().collect();
+        let mut may: SmallVec<[(Node, bool); 8]> = SmallVec::new();
+        for node in nodes.into_iter().filter(|node| asked_for(node, head)) {
+            let trace = self.index.trace(node.trace, now);
+            let shared = trace.as_ref().is_some_and(|trace| trace.shares_group(head));
+            let apart = trace.is_some_and(|trace| trace.has_group()) && head.has_group();
+            if (shared || !apart) && !self.is_below(&node, head) {
+                may.push((node, shared));
+            }
+        }
+        if may.iter().any(|(_, shared)| *shared) {
+            may.retain(|(_, shared)| *shared);
+        }
+        match may.as_slice() {
+            [] => Found::Nothing,
+            [(node, _)] if !more => Found::One(self.chosen(node, head, Sort::Arguments, 1)),
+            several => Found::Several(evidence::TOOL_ARGUMENTS, several.len()),
+        }
+    }
+
     /// The one that offered `key`.
     fn by_key(&self, head: &Facts, key: u64, sort: Sort) -> Found {
+        let shadow = matches!(sort, Sort::Shadow(_));
+        if shadow && !self.shadows(head, sort).agree() {
+            return Found::Nothing;
+        }
         let Some(few) = self.index.offering(key) else { return Found::Nothing };
         let nodes = few.all.iter().filter_map(|number| self.index.node(*number));
         let fits = |node: &&Node| {
@@ -151,12 +199,21 @@ impl Search<'_> {
         }
     }
 
+    /// How far the framework's own ids of the head's service agree with those of spans.
+    fn shadows(&self, head: &Facts, sort: Sort) -> Shadows {
+        let of = self.index.hasher.hash_one((head.tenant, head.service, sort));
+        self.index.shadows.get(of).copied().unwrap_or_default()
+    }
+
     /// A candidate as what was found, or who stands for it.
     fn chosen(&self, node: &Node, head: &Facts, sort: Sort, candidates: usize) -> Match {
         let inside = node.end.saturating_add(SKEW) >= head.start;
         let confidence = match sort {
             Sort::Message | Sort::ToolCall => 0.995,
+            Sort::Arguments if at_once(node, head) => ASKED_FOR_NOW,
+            Sort::Arguments => ASKED_FOR,
             Sort::Task | Sort::Request if !inside => 0.9,
+            Sort::Shadow(_) if !self.shadows(head, sort).are_sure() => 0.97,
             _ if !inside && !matches!(sort, Sort::Shadow(_)) => 0.97,
             _ => 0.995,
         };
@@ -181,7 +238,7 @@ impl Search<'_> {
                 found.service = parent.map_or(node.service, |parent| parent.service);
             } else if !nested {
                 // The model is torn off too, and whose step it was is not known.
-                found.confidence = UNKNOWN_AGENT;
+                found.confidence = found.confidence.min(UNKNOWN_AGENT);
             }
         }
         found
@@ -251,7 +308,7 @@ impl Search<'_> {
 
     /// The parent by what it says of itself and by time: among the clients of the head's service,
     /// and the spans of `traces`. Whether a client may have called it is yielded too.
-    pub fn by_time(&mut self, head: &Facts, traces: &[(u128, Trace)]) -> (Found, bool) {
+    fn by_time(&mut self, head: &Facts, traces: &[(u128, Trace)]) -> (Found, bool) {
         let mut weights = Weights::default();
         self.gave_up |= !calls::weigh(self.index, head, &mut weights, self.now);
         let called = !weights.is_empty();
@@ -260,18 +317,22 @@ impl Search<'_> {
         Holders { index: self.index, head, evidence }.weigh(traces, &mut weights);
         // What usually is a root mostly is called from outside.
         let roots = self.index.share_of_roots(head.operation).unwrap_or(0.0);
-        let unseen = if own { UNSEEN_OWN } else { UNSEEN + UNSEEN_ROOT * roots };
+        let elsewhere = if traces.is_empty() { UNSEEN } else { UNSEEN_GROUP };
+        let unseen = if own { UNSEEN_OWN } else { elsewhere + UNSEEN_ROOT * roots };
         (weights.decide(unseen), called)
     }
 
     /// The parent of a step that belongs to no group, among the runs of its process; `None` if that
-    /// was asked too often.
+    /// was asked too often, or too much came since.
     pub fn in_process(&mut self, head: &Facts) -> Option<Found> {
         let all = self.index.len().min(limits::ORPHAN_SCAN);
         if !self.index.may_scan(all, self.now) {
             return None;
         }
-        let runs = process::runs(self.index, head);
+        let runs = process::runs(self.index, head)?;
+        if runs.traces.len() > limits::ORPHAN_RUNS {
+            return Some(Found::Several(evidence::INSTANCE, runs.traces.len()));
+        }
         let mut traces = Traces::new();
         for trace in runs.traces {
             traces.extend(self.index.trace(trace, self.now).map(|known| (trace, known)));
@@ -280,6 +341,23 @@ impl Search<'_> {
         Holders { index: self.index, head, evidence: evidence::INSTANCE }
             .weigh(&traces, &mut weights);
         Some(weights.decide(UNSEEN + runs.open as f64 * UNLIKELY))
+    }
+}
+
+/// What a tool's arguments and time say together. Arguments count for more; where several models
+/// asked for the same, time may tell which.
+fn agreed(by_arguments: Found, by_time: Found) -> Found {
+    match (by_arguments, by_time) {
+        (Found::Nothing, by_time) => by_time,
+        (Found::One(one), Found::One(other)) => {
+            let same = (one.trace, one.span) == (other.trace, other.span);
+            let both = other.confidence.max(one.confidence);
+            let confidence = if same { both } else { one.confidence };
+            Found::One(Match { confidence, ..one })
+        }
+        (Found::One(one), _) => Found::One(one),
+        (Found::Several(..), Found::One(other)) => Found::One(other),
+        (several, _) => several,
     }
 }
 
@@ -299,6 +377,21 @@ fn calls(node: &Node, head: &Facts, sort: Sort) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a model may have asked for the head: its answer is there when the tool begins, or holds
+/// it, and no longer ago than spans are remembered.
+fn asked_for(node: &Node, head: &Facts) -> bool {
+    let most = limits::ORPHAN_CANDIDATE_TIME.as_nanos() as u64;
+    let before =
+        node.end <= head.start.saturating_add(SKEW) && head.start.saturating_sub(node.end) <= most;
+    let holds = node.start <= head.start && head.end <= node.end;
+    node.tenant == head.tenant && node.role == Role::Llm && (before || holds)
+}
+
+/// Whether a tool runs as soon as it was asked for.
+fn at_once(node: &Node, head: &Facts) -> bool {
+    head.start.abs_diff(node.end) <= SKEW || node.end >= head.end
 }
 
 /// Whether a span runs another one with the id of the same call: it asks and the other one answers,

@@ -1,5 +1,6 @@
 //! What is told of the engine: findings by signature, heads that went undecided, memory.
 
+use super::gaps::Gaps;
 use super::learning::Probe;
 use super::tags::{Signature, status};
 use super::trace::Trace;
@@ -22,9 +23,23 @@ pub struct Meters {
     probes: [Counter; 3],
     pub late: Counter,
     pub open: Counter,
+    pub external: Counter,
     pub hurried: Counter,
     pub held: Level,
     pub boundaries: Level,
+    pub ledger: Level,
+    pub late_results: LateResults,
+}
+
+/// What became of heads after they had left.
+pub struct LateResults {
+    /// Their parent came, or was found; or it never came.
+    pub came: Counter,
+    pub found: Counter,
+    pub lost: Counter,
+    /// Nothing did: the time was over, or others took the place.
+    pub expired: Counter,
+    pub forgotten: Counter,
 }
 
 impl Meters {
@@ -35,6 +50,8 @@ impl Meters {
         };
         let late = "Second roots that had passed before the trace's own root came.";
         let open = "Spans that passed without their parent, in traces that went on.";
+        let external =
+            "Servers and their tools that were not tagged since their caller is outside.";
         let hurried = "Heads that were judged early because too much was held.";
         let abstained = |status: &'static str| {
             let help = "Spans tagged without a parent that is known, by what stood against it.";
@@ -44,11 +61,27 @@ impl Meters {
             let help = "Callers that were known and guessed by time alone, by how that ended.";
             setup.counter("spanloom_orphans_probes", help, &[("result", result)])
         };
+        let result = |result| {
+            let help = "Heads of which more was known after they had left, or nothing, by result.";
+            setup.counter("spanloom_orphans_late_results", help, &[("result", result)])
+        };
         Meters {
+            ledger: setup.level(
+                "spanloom_orphans_ledger",
+                "Heads that left without a parent that is known, and are remembered.",
+            ),
+            late_results: LateResults {
+                came: result("came"),
+                found: result("found"),
+                lost: result("lost"),
+                expired: result("expired"),
+                forgotten: result("forgotten"),
+            },
             probes: ["right", "wrong", "abstained"].map(probe),
             abstained: ABSTAINED.map(abstained).into(),
             found: Signature::ALL.iter().map(found).collect(),
             late: setup.counter("spanloom_orphans_late", late, &[]),
+            external: setup.counter("spanloom_orphans_external", external, &[]),
             open: setup.counter("spanloom_orphans_open", open, &[]),
             hurried: setup.counter("spanloom_orphans_hurried", hurried, &[]),
             held: setup.level("spanloom_orphans_held_bytes", "Bytes of heads that wait."),
@@ -72,6 +105,16 @@ impl Meters {
         let abstained = self.abstained.iter().find(|(known, _)| *known == status);
         abstained.iter().for_each(|(_, counter)| counter.add(1));
     }
+}
+
+/// Counts gaps inside spans.
+pub fn gaps(setup: &Setup<'_>) -> Gaps {
+    let result = |result| {
+        let help = "Spans with children, of one whole trace in 64, by whether time between two of \
+                    the children is covered by none.";
+        setup.counter("spanloom_orphans_inner_gaps", help, &[("result", result)])
+    };
+    Gaps::new(result("gap"), result("none"))
 }
 
 /// The memory of traces.

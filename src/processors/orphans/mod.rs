@@ -15,7 +15,8 @@
 //! - `over_merged`: a trace of several sessions, or an endless one without a root.
 //!
 //! Not tagged: heads with a link to another trace, CONSUMER spans with any link, what says of
-//! itself that it is a root, and SERVER spans of services that nobody was seen to call.
+//! itself that it is a root, roots with the name of a probe or a configured one ([`roots`]), and
+//! SERVER spans of services that nobody was seen to call, which are counted.
 //!
 //! Tags are attributes, listed in [`tags`]. Spans of different tenants are never joined, a parent
 //! is one that was seen or that a span named which was seen, and several parents with an equal
@@ -30,21 +31,26 @@
 //!
 //! Log records follow a rewritten trace ([`records`]).
 //!
-//! Absent here: gaps inside a span, exemplars of metrics that follow a rewritten trace, links from
+//! Absent here: exemplars of metrics that follow a rewritten trace, links from
 //! a parent that has left ([`backs`]).
 
 mod ages;
+mod arguments;
 mod backs;
+mod bridge;
 mod calls;
 mod delays;
 mod engine;
 mod facts;
 mod fates;
+mod gaps;
 mod hold;
 mod holders;
+mod ids;
 mod index;
 mod judge;
 mod learning;
+mod ledger;
 mod links;
 mod matching;
 mod meters;
@@ -53,6 +59,7 @@ mod process;
 mod records;
 pub mod remedy;
 mod rewrite;
+mod roots;
 mod seen;
 mod services;
 pub mod tags;
@@ -104,6 +111,21 @@ const KEYS: &[Key] = &[
         limits::ORPHAN_SETTLE,
         "time behind a trace's root after which a parent that never came is missing",
     ),
+    Key::duration(
+        "ledger",
+        limits::ORPHAN_LEDGER_TIME,
+        "how long a head's parent is looked out for after it left, and told by a span of its own",
+    ),
+    Key::list_of_text(
+        "roots",
+        &[],
+        "names of spans at which a trace may begin; a star ends a begin",
+    ),
+    Key::bool(
+        "external",
+        false,
+        "whether servers and their tools that nobody was seen to call are tagged",
+    ),
     Key::choice("tool_parent", &["agent", "model"], "agent", "what the parent of a tool is"),
     Key::text("tenant", "tenant.id", "the attribute by which tenants are told apart"),
     Key::size_mib("limit_mib", limits::ORPHAN_MIB, "memory for heads that wait, in MiB"),
@@ -131,6 +153,13 @@ head_hold: 15s
 hold_max: 60s
 # time behind a trace's root after which a parent that never came is missing
 settle: 15s
+# how long a head's parent is looked out for after the head has left: a span of its own below
+# it tells of that; 0s for not at all
+ledger: 12h
+# names of spans at which a trace may begin, such as `nightly report` or `cron *`; probes are known
+roots: []
+# whether servers whose caller sends no spans here, and tools in them, are tagged too
+external: false
 # where a tool belongs: below the agent, or below the call of the model that asked for it
 tool_parent: agent
 # an attribute of resources or spans; spans with different values are never joined
@@ -166,6 +195,8 @@ pub const KIND: Kind = Kind {
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod link_tests;
 #[cfg(test)]

@@ -29,8 +29,11 @@ pub fn is_step(head: &Facts) -> bool {
     head.role == Role::Tool && head.parent.is_none() && local && bare
 }
 
-/// Looks for runs among the spans that came last.
-pub fn runs(index: &Index, head: &Facts) -> Runs {
+/// Looks for runs among the spans that came last; `None` if those do not reach back to the head.
+pub fn runs(index: &Index, head: &Facts) -> Option<Runs> {
+    if !index.reach_back(limits::ORPHAN_SCAN, head) {
+        return None;
+    }
     let mut runs = Runs::default();
     for node in index.latest_first().take(limits::ORPHAN_SCAN) {
         if node.service != head.service || node.tenant != head.tenant || node.trace == head.trace {
@@ -45,7 +48,7 @@ pub fn runs(index: &Index, head: &Facts) -> Runs {
             break;
         }
     }
-    runs
+    Some(runs)
 }
 
 /// Whether the head may be the next step after this one, or one beside it.
@@ -56,5 +59,45 @@ fn is_near(node: &Node, head: &Facts) -> bool {
     match node.role {
         Role::Llm | Role::Tool | Role::Leaf => next || together,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::Signal;
+    use crate::otlp::text;
+    use crate::processors::tests::{Bench, request};
+
+    /// An agent of which a step ends at this time.
+    fn run(trace: u32, end: u32) -> String {
+        format!(
+            "span {trace:x}/a1 \"agent\" 0..900ms gen_ai.operation.name=\"invoke_agent\"\n\
+             span {trace:x}/a2 parent=a1 \"chat\" 1ms..{end}ms gen_ai.operation.name=\"chat\"\n"
+        )
+    }
+
+    /// What is said of a tool that begins at 303 ms, behind these spans of its service, if so many
+    /// are remembered.
+    fn said(before: &str, remembered: u32) -> String {
+        let yaml = format!("{{head_hold: 0s, limit_boundaries: {remembered}}}");
+        let mut bench = Bench::new(Signal::Traces, "orphans", &yaml);
+        let tool = "span 9/b1 \"t\" 303ms..400ms gen_ai.operation.name=\"execute_tool\"";
+        let spans = format!("resource service.name=\"web\"\nscope -\n{before}{tool}");
+        text::print(Signal::Traces.message(), &bench.pass(request(&spans)))
+    }
+
+    #[test]
+    fn a_tool_belongs_to_the_run_of_its_service_whose_step_it_is() {
+        let said = said(&(run(1, 300) + &run(2, 255)), 100);
+        for tag in ["evidence=\"instance\"", "parent.trace_id=\"00000000000000000000000000000001\""]
+        {
+            assert!(said.contains(tag), "{tag} in {said}");
+        }
+    }
+
+    #[test]
+    fn where_what_came_before_is_forgotten_no_run_is_looked_for() {
+        let said = said(&(run(1, 300) + &run(2, 302)), 3);
+        assert!(said.contains("cause=\"budget\"") && !said.contains("parent.span_id"), "{said}");
     }
 }

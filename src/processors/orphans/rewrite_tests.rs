@@ -115,7 +115,7 @@ fn fragments_of_fragments_end_in_the_first_trace_whatever_comes_first() {
 
 #[test]
 fn a_fragment_that_must_leave_early_waits_for_no_other() {
-    let mut run = Run::new(", limit_mib: 0");
+    let mut run = Run::new(", limit_mib: 0, ledger: 0s");
     [WORKER, &format!("{TOOL}{SENT}"), AGENT].iter().for_each(|part| run.take(part, 0));
     assert!(run.bench.metric("spanloom_orphans_hurried", "") > 0);
     assert_eq!(run.ended().len(), 6, "every span leaves once");

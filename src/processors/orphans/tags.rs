@@ -27,6 +27,9 @@ pub const GAP_MS: &str = "gap_ms";
 pub const WAIT_MS: &str = "wait_ms";
 pub const ORIGINAL_TRACE_ID: &str = "original_trace_id";
 pub const ORIGINAL_PARENT_SPAN_ID: &str = "original_parent_span_id";
+/// Of a bridge: the head that it tells of, and how many there are that miss the same parent.
+pub const HEAD_SPAN_ID: &str = "head.span_id";
+pub const HEAD_COUNT: &str = "head.count";
 
 /// What is wrong at a head, the weightiest first; the last is said of a whole trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +217,7 @@ pub struct Tags {
     names: Vec<(&'static str, String)>,
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     SIGNATURE,
     SIGNATURES,
     STATUS,
@@ -230,6 +233,8 @@ const NAMES: [&str; 15] = [
     WAIT_MS,
     ORIGINAL_TRACE_ID,
     ORIGINAL_PARENT_SPAN_ID,
+    HEAD_SPAN_ID,
+    HEAD_COUNT,
 ];
 
 impl Tags {
@@ -247,12 +252,27 @@ impl Tags {
     /// Appends the tags that tell `finding` to a span.
     pub fn put(&self, out: &mut Vec<u8>, finding: &Finding) {
         let Some(first) = finding.signatures.first() else { return };
+        let key = self.name(SIGNATURE).as_bytes();
+        put_text_attribute(out, span::ATTRIBUTES, key, first.name().as_bytes());
+        self.put_rest(out, finding);
+    }
+
+    /// Appends to a bridge what became of `head`, one of `count` that miss the same parent: the
+    /// tags but for the one by which heads are known.
+    pub fn put_late(&self, out: &mut Vec<u8>, finding: &Finding, head: u64, count: usize) {
+        let key = |name: &str| self.name(name).as_bytes();
+        let id = head.to_le_bytes();
+        put_hex_attribute(out, span::ATTRIBUTES, key(HEAD_SPAN_ID), &id);
+        put_int_attribute(out, span::ATTRIBUTES, key(HEAD_COUNT), count as i64);
+        self.put_rest(out, finding);
+    }
+
+    fn put_rest(&self, out: &mut Vec<u8>, finding: &Finding) {
         let key = |name: &str| self.name(name).as_bytes();
         let field = span::ATTRIBUTES;
         let mut text = |name, value: &str| {
             put_text_attribute(out, field, key(name), value.as_bytes());
         };
-        text(SIGNATURE, first.name());
         text(STATUS, finding.status);
         text(EVIDENCE, finding.evidence);
         if let Some(cause) = finding.cause {

@@ -80,7 +80,7 @@ fn the_later_of_two_roots_of_a_trace_is_tagged() {
                   app.agent.orphan.evidence=\"trace_id\" \
                   app.agent.orphan.signatures=[\"tool_call_root\",\"mid_sequence_root\"] \
                   app.agent.orphan.candidates=1 app.agent.orphan.tier=2 \
-                  app.agent.orphan.confidence=0.92 \
+                  app.agent.orphan.confidence=0.96 \
                   app.agent.orphan.parent.trace_id=\"00000000000000000000000000000001\" \
                   app.agent.orphan.parent.span_id=\"00000000000000a2\"";
     bench.check(tool, &format!("{tool} {parent}"));
@@ -384,5 +384,94 @@ proptest! {
             }
         }
         bench.check_untouched(&batch);
+    }
+}
+
+/// What is said of a torn tool whose framework names its parent, after so many spans of the
+/// framework's that name as parent the span with this id.
+fn shadow(before: usize, named: &str) -> String {
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+    let ids = |own: &str, parent: &str| {
+        format!("langsmith.span.id=\"{own}\" langsmith.span.parent_id=\"{parent}\"")
+    };
+    for n in 0..before {
+        let (trace, agent, step) = (n + 16, format!("a{n}"), format!("s{n}"));
+        bench.check_untouched(&format!(
+            "span {trace:x}/a1 \"agent\" 0..9ms {}\n\
+             span {trace:x}/a2 parent=a1 \"step\" 1ms..9ms {}\n\
+             span {trace:x}/a3 parent=a2 \"model\" 2ms..3ms {}",
+            ids(&agent, ""),
+            ids(&step, &agent),
+            ids(&format!("m{n}"), if named == "a2" { &step } else { &agent }),
+        ));
+    }
+    let passed = bench.pass(parse(&format!(
+        "span 1/c1 \"agent\" 0..99ms {}\n\
+         span 2/b1 \"tool\" 5ms..9ms langsmith.span.kind=\"tool\" {}",
+        ids("run-1", ""),
+        ids("run-2", "run-1")
+    )));
+    print(&[passed]).concat()
+}
+
+#[test]
+fn ids_of_a_framework_s_own_are_believed_while_they_agree_with_those_of_spans() {
+    for (before, confidence) in [(0, "0.97"), (5, "0.97"), (200, "0.995")] {
+        let said = shadow(before, "a2");
+        assert!(said.contains("evidence=\"shadow_id\""), "{before}: {said}");
+        assert!(said.contains(&format!("orphan.confidence={confidence} ")), "{before}: {said}");
+    }
+    for before in [20, 200] {
+        let said = shadow(before, "a1");
+        assert!(said.contains("tool_call_root") && !said.contains("shadow_id"), "{said}");
+        assert!(!said.contains("parent.span_id"), "{said}");
+    }
+}
+
+#[test]
+fn a_context_may_stand_in_an_event() {
+    let noted = "traceparent=\"00-00000000000000000000000000000001-00000000000000a1-01\"";
+    let agent = "span 1/a1 \"agent\" 0..9ms";
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+    let hook = format!("span 2/b1 \"hook\" 1ms..2ms\n  event \"request\" @1ms {noted}");
+    let said = bench.pass(parse(&format!("{agent}\n{hook}")));
+    let said = print(&[said]).concat();
+    for tag in ["evidence=\"captured_traceparent\"", "parent.span_id=\"00000000000000a1\""] {
+        assert!(said.contains(tag), "{tag} in {said}");
+    }
+}
+
+#[test]
+fn what_is_called_from_outside_is_counted_and_tagged_if_asked() {
+    let tool = "span 1/a1 \"tools/call x\" kind=server 0..5ms mcp.method.name=\"tools/call\"";
+    let server = "span 2/b1 parent=b9 \"GET /cart\" kind=server 0..5ms flags=0x300";
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    bench.check_untouched(&format!("{tool}\n{server}\nspan 3/c1 \"GET /\" kind=server 0..5ms"));
+    assert_eq!(bench.metric("spanloom_orphans_external", ""), 2);
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{external: true}");
+    assert!(bench.pass(parse(&format!("{tool}\n{server}"))).is_empty());
+    let said = print(&bench.wake(40)).concat();
+    for tag in [
+        "signature=\"tool_call_root\"",
+        "cause=\"uninstrumented_caller\"",
+        "signature=\"missing_parent\"",
+        "cause=\"remote_unseen\"",
+    ] {
+        assert!(said.contains(tag), "{tag} in {said}");
+    }
+    assert_eq!(bench.metric("spanloom_orphans_external", ""), 0);
+}
+
+#[test]
+fn roots_that_are_configured_are_not_tagged() {
+    let nightly = "span 2/b1 \"nightly run\" 400ms..600ms session.id=\"s\"";
+    let before = "span 1/a1 \"agent\" 0..900ms session.id=\"s\"";
+    let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+    let said = bench.pass(parse(&format!("{before}\n{nightly}")));
+    assert!(print(&[said])[0].contains("mid_sequence_root"));
+    for roots in ["nightly run", "nightly*"] {
+        let yaml = format!("{{head_hold: 0s, roots: [\"{roots}\"]}}");
+        let mut bench = Bench::new(Signal::Traces, "orphans", &yaml);
+        bench.check_untouched(&format!("{before}\n{nightly}"));
     }
 }

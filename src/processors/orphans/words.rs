@@ -35,6 +35,12 @@ pub enum Tell {
     Role(&'static [(&'static str, Role)]),
     /// The name of a tool: the role too, if nothing else tells it.
     ToolName,
+    /// The name of a tool, of which the role is told elsewhere, and what it was called with.
+    CalledTool,
+    Arguments,
+    /// The same of a call in a model's answer; the first name goes with the first arguments.
+    CallName,
+    CallArguments,
     /// A model: the role too, if nothing else tells it.
     Model,
     /// A session: spans of one trace have one.
@@ -63,9 +69,8 @@ pub enum Tell {
     /// An id in headers that is made for one request.
     RequestId,
     Task,
-    /// A `traceparent` or `b3` that was noted.
-    Traceparent,
-    B3,
+    /// A context that was noted, as headers have it.
+    Context,
     /// An id of the framework's own for this span, and for its parent; those of one number go
     /// together.
     OwnId(u8),
@@ -135,6 +140,12 @@ const TELLS: &[(&str, Tell)] = &[
     ("mlflow.spanType", Tell::Role(OPENINFERENCE)),
     ("ai.operationId", Tell::Role(VERCEL)),
     ("gen_ai.tool.name", Tell::ToolName),
+    ("tool.name", Tell::CalledTool),
+    ("ai.toolCall.name", Tell::CalledTool),
+    ("gen_ai.tool.call.arguments", Tell::Arguments),
+    ("input.value", Tell::Arguments),
+    ("ai.toolCall.args", Tell::Arguments),
+    ("ai.toolCall.input", Tell::Arguments),
     ("gen_ai.request.model", Tell::Model),
     ("llm.model_name", Tell::Model),
     ("session.id", Tell::Session),
@@ -171,13 +182,14 @@ const TELLS: &[(&str, Tell)] = &[
     ("http.request.header.idempotency-key", Tell::RequestId),
     ("a2a.task.id", Tell::Task),
     ("gen_ai.a2a.task.id", Tell::Task),
-    ("traceparent", Tell::Traceparent),
-    ("http.request.header.traceparent", Tell::Traceparent),
-    ("messaging.header.traceparent", Tell::Traceparent),
-    ("prov.trace.parent", Tell::Traceparent),
-    ("_meta.traceparent", Tell::Traceparent),
-    ("mcp.request.meta.traceparent", Tell::Traceparent),
-    ("http.request.header.b3", Tell::B3),
+    ("traceparent", Tell::Context),
+    ("http.request.header.traceparent", Tell::Context),
+    ("messaging.header.traceparent", Tell::Context),
+    ("prov.trace.parent", Tell::Context),
+    ("_meta.traceparent", Tell::Context),
+    ("mcp.request.meta.traceparent", Tell::Context),
+    ("http.request.header.b3", Tell::Context),
+    ("http.request.header.uber-trace-id", Tell::Context),
     ("langsmith.span.id", Tell::OwnId(0)),
     ("langsmith.span.parent_id", Tell::ParentId(0)),
     ("run_id", Tell::OwnId(1)),
@@ -192,13 +204,20 @@ const TELLS: &[(&str, Tell)] = &[
 ];
 
 /// Begin and end of the keys of calls in a model's answer, with a number between them.
-const MODEL_CALLS: [&str; 2] = ["llm.output_messages.*.tool_call.id", "gen_ai.completion.*.id"];
+const MODEL_CALLS: [(&str, Tell); 6] = [
+    ("llm.output_messages.*.tool_call.id", Tell::ModelCall),
+    ("llm.output_messages.*.function.name", Tell::CallName),
+    ("llm.output_messages.*.function.arguments", Tell::CallArguments),
+    ("gen_ai.completion.*.id", Tell::ModelCall),
+    ("gen_ai.completion.*.name", Tell::CallName),
+    ("gen_ai.completion.*.arguments", Tell::CallArguments),
+];
 
 /// The keys to look for, `tagged` being the one that a tagged span has, `tenant` the tenant's and
 /// `call_ids` that of ids of calls in messages that were taken out.
 pub fn tells(tagged: &str, tenant: &str, call_ids: &str) -> Names<Tell> {
     let tells = TELLS.iter().map(|(key, tell)| (Pattern::exact(key), *tell));
-    let calls = MODEL_CALLS.iter().map(|key| (Pattern::table(key), Tell::ModelCall));
+    let calls = MODEL_CALLS.iter().map(|(key, tell)| (Pattern::table(key), *tell));
     let own = [(tagged, Tell::Tagged), (tenant, Tell::Tenant), (call_ids, Tell::ModelCalls)];
     let own = own.into_iter().filter(|(key, _)| !key.is_empty());
     let own = own.map(|(key, tell)| (Pattern::exact(key), tell));
