@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use support::agents::{all_arrive, arrived};
 use support::client;
+use support::conservation::{accounts, conserved, conserved_at_rest};
 use support::tls::{Authority, BOTH, Files, Front};
 use support::{Agents, Answer, Daemon, Fault, Proxy, Sink, daemon, eventually, request, span};
 
@@ -144,6 +145,7 @@ fn meet(kind: &str, what: &str, fault: Fault, expected: Expected) {
         }
     }
     assert_eq!(count("sent") + count("send_failed"), 1.0, "{what}: conservation");
+    conserved_at_rest(&daemon);
     assert!(daemon.peak_resident_kib() < 200 << 10, "{what}");
 }
 
@@ -177,6 +179,7 @@ fn f9_a_backend_that_stalls_in_the_handshake_is_given_up_and_tried_again() {
     assert!(again.is_some(), "it waits for a handshake without end");
     proxy.set(Fault::None);
     arrives(&sink, 1);
+    conserved_at_rest(&daemon);
 }
 
 #[test]
@@ -209,6 +212,7 @@ fn f11_a_clock_that_jumps_neither_hurries_nor_holds_anything() {
     // Attempts that failed, and those that did not: none spins.
     let attempts = sink.received().len();
     assert!(attempts <= 6 * 3, "{attempts} attempts");
+    conserved_at_rest(&daemon);
 }
 
 /// A library that moves CLOCK_REALTIME by the seconds that a file holds.
@@ -307,6 +311,9 @@ fn f13_reloads_under_load_lose_nothing_and_refuse_nobody() {
     assert_eq!(agents.refused_connections(), 0);
     all_arrive(&sink, &agents.end());
     assert!(!other.spans().is_empty());
+    // One that comes and goes has no account of what came without it.
+    let exact = || accounts(&daemon).get("traces otlp_grpc")?.is_exact().then_some(());
+    assert!(eventually(exact).is_some(), "{:#?}", accounts(&daemon));
 }
 
 /// The binary on a listening socket that it is given as its standard input, which is what a file
@@ -370,6 +377,7 @@ fn f15_overload_within_a_cgroup_of_320_mib_ends_no_process() {
     assert!(daemon.is_running());
     let peak = daemon.peak_resident_kib();
     assert!(peak <= (256 << 10) * 110 / 100, "{peak} KiB at the peak");
+    conserved(&daemon);
 }
 
 /// A cgroup that limits memory, of version 1 or 2, until dropped.
@@ -416,6 +424,7 @@ fn f16_without_file_descriptors_it_waits_for_some() {
     arrives(&sink, 2);
     let failed = daemon.metric("spanloom_receiver_accept_errors", "");
     assert!(failed > 0.0, "{failed}");
+    conserved_at_rest(&daemon);
 }
 
 #[test]
@@ -439,6 +448,7 @@ fn f16_idle_connections_by_the_thousand_hold_up_nobody() {
     drop(crowd);
     let closed = eventually(|| (open() < 10.0).then_some(()));
     assert!(closed.is_some(), "{} are still open", open());
+    conserved_at_rest(&daemon);
 }
 
 fn stopped_for(time: Duration) {
@@ -453,6 +463,7 @@ fn stopped_for(time: Duration) {
     let failed = daemon.metric("otelcol_exporter_send_failed_spans", "");
     all_arrive(&sink, &agents.end());
     assert_eq!(failed, 0.0, "nothing is given up because time went by");
+    conserved_at_rest(&daemon);
 }
 
 #[test]
@@ -480,6 +491,7 @@ fn f19_a_configuration_that_is_gone_or_unreadable_leaves_the_running_one() {
     send(&daemon, 2);
     all_arrive(&sink, &BTreeSet::from([1, 2]));
     assert!(daemon.is_running());
+    conserved_at_rest(&daemon);
 }
 
 #[test]
@@ -505,6 +517,7 @@ fn outage(time: Duration) {
     let requests = sink.received().len() - before;
     assert!(requests < waiting, "{requests} requests for {waiting} that waited");
     assert_eq!(daemon.metric("otelcol_exporter_send_failed_spans", ""), 0.0);
+    conserved_at_rest(&daemon);
     let answered_twice = sink.spans().len() - arrived(&sink).len();
     let refused: usize = sink.received()[..before].iter().map(|one| one.spans().len()).sum();
     assert!(answered_twice <= refused, "{answered_twice} duplicates, {refused} were refused");

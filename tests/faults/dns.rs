@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::support::agents::all_arrive;
+use super::support::conservation::conserved_at_rest;
 use super::support::{Daemon, Sink};
 use super::{send, to};
 
@@ -110,4 +111,5 @@ fn f10_a_name_that_changes_vanishes_or_comes_late_is_asked_for_again() {
     let sink = Sink::start_at(&format!("{one}:{port}"));
     send(&daemon, 4);
     all_arrive(&sink, &BTreeSet::from([4]));
+    conserved_at_rest(&daemon);
 }

@@ -17,7 +17,7 @@ pub struct Account {
 }
 
 impl Account {
-    fn is_exact(&self) -> bool {
+    pub fn is_exact(&self) -> bool {
         let ended = self.delivered + self.dead_lettered + self.dropped;
         let begun = self.accepted + self.recovered + self.made;
         self.queued >= 0.0 && begun == ended + self.queued
@@ -60,8 +60,8 @@ pub fn accounts(daemon: &Daemon) -> BTreeMap<String, Account> {
     found
 }
 
-/// Asserts that every item that a pipeline accepted, or made, has ended in exactly one counted way, or is
-/// queued. Counters are read one after the other, so it looks again for a while.
+/// Asserts that every item that a pipeline accepted, or made, has ended in exactly one counted way,
+/// or is queued. Counters are read one after the other, so it looks again for a while.
 #[track_caller]
 pub fn conserved(daemon: &Daemon) -> BTreeMap<String, Account> {
     let exact = || {
