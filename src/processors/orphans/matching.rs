@@ -106,14 +106,19 @@ impl Search<'_> {
         several
     }
 
-    /// The context that the head noted, if its trace passed here.
+    /// The context that the head noted, if its trace passed here. In its own trace that may be what
+    /// it handed on itself: there it must be of a span that passed, and that is not below it.
     fn captured(&mut self, head: &Facts) -> Option<Match> {
-        let (trace, span) = head.captured.filter(|(trace, _)| *trace != head.trace)?;
+        let (trace, span) = head.captured?;
         let known = self.index.trace(trace, self.now)?;
         if known.tenant != 0 && known.tenant != head.tenant {
             return None;
         }
         let node = self.index.find(trace, span);
+        let above = |node: &Node| node.span != head.span && !self.is_below(node, head);
+        if trace == head.trace && !node.is_some_and(above) {
+            return None;
+        }
         Some(Match {
             trace,
             span,

@@ -487,3 +487,24 @@ fn one_of_two_callers_is_not_chosen() {
     let said = print(&left).concat();
     assert!(said.contains("status=\"ambiguous\"") && said.contains("candidates=2"), "{said}");
 }
+
+#[test]
+fn a_noted_context_of_the_own_trace_counts_unless_it_is_what_was_handed_on() {
+    let said = |noted: &str| {
+        let noted = format!("00-{:032x}-{noted:0>16}-01", 1);
+        let spans = format!(
+            "span 1/a1 \"agent\" 0..90ms gen_ai.operation.name=\"invoke_agent\"\n\
+             span 1/c1 parent=b1 \"GET\" kind=client 6ms..8ms\n\
+             span 1/b1 \"chat\" 5ms..9ms gen_ai.operation.name=\"chat\" traceparent=\"{noted}\""
+        );
+        let mut bench = Bench::new(Signal::Traces, "orphans", NOW);
+        print(&[bench.pass(parse(&spans))]).concat()
+    };
+    let above = said("a1");
+    assert!(above.contains("evidence=\"captured_traceparent\""), "{above}");
+    assert!(above.contains("parent.span_id=\"00000000000000a1\""), "{above}");
+    for handed_on in ["b1", "c1", "d1"] {
+        let said = said(handed_on);
+        assert!(said.contains("mid_sequence_root") && !said.contains("captured"), "{said}");
+    }
+}
