@@ -1,100 +1,108 @@
-//! Cutting items out of a request: what to leave out of it so that some of its items remain, and
-//! what so that all others do. Either is a list of removals, to be applied with whatever else
-//! changes: each item is copied once, to where it goes.
+//! Cutting items out of a request, with what changes it: each item is copied once, to where it
+//! goes.
 
 use super::edit::Edits;
 use super::fields::{request, resource_group, scope_group};
+use super::plan::Pass;
 use super::wire::{Field, Message};
+use bytes::Bytes;
 use std::iter::{Copied, Peekable};
 use std::slice::Iter;
 
-/// What to leave out of `request` so that all of it remains but the items at `starts`, and what so
-/// that those do alone. Starts are where messages of items start, in order. A group goes of which
-/// no item remains that had some.
-pub fn cuts(request: &[u8], starts: &[usize]) -> [Edits; 2] {
-    let mut cutter =
-        Cutter { starts: starts.iter().copied().peekable(), lists: Default::default() };
-    let request = Message::root(request);
-    let groups = request.fields().filter(|field| field.number == request::RESOURCE_GROUPS);
-    for group in groups {
-        let before = cutter.marks();
-        let remain = cutter.resource_group(group);
-        cutter.leave_out(request, group, before, remain);
+/// The items at `starts` alone, and what surrounds them, with `edits` in it. They are left out by
+/// `edits` from now on, and with them a group of which no item remains. Starts are where messages
+/// of items start, in order.
+pub fn cut(edits: &mut Edits, request: &Bytes, starts: &[usize]) -> Bytes {
+    let mut cutter = Cutter {
+        starts: starts.iter().copied().peekable(),
+        pass: Pass::new(request, edits.sorted()),
+        removals: Edits::default(),
+    };
+    let root = Message::root(request);
+    let mut size = 0;
+    for group in root.fields().filter(|field| field.number == request::RESOURCE_GROUPS) {
+        if cutter.reaches(&group) {
+            size += cutter.resource_group(root, &group);
+        }
     }
-    cutter.lists
+    let (plan, removals) = (cutter.pass.plan(size), cutter.removals);
+    let alone = edits.write(request, &plan);
+    edits.add_removals(&removals);
+    alone
 }
 
-struct Cutter<'s> {
-    starts: Peekable<Copied<Iter<'s, usize>>>,
-    lists: [Edits; 2],
+struct Cutter<'a> {
+    starts: Peekable<Copied<Iter<'a, usize>>>,
+    /// Plans what is cut out.
+    pass: Pass<'a>,
+    /// What is left out of the rest.
+    removals: Edits,
+}
+
+/// What is cut out of a scope group.
+struct Cut {
+    size: usize,
+    items: usize,
+    /// Whether there are items that are not.
+    leaves_some: bool,
 }
 
 impl Cutter<'_> {
-    fn marks(&self) -> [usize; 2] {
-        self.lists.each_ref().map(Edits::len)
+    /// Whether the next item stands in `field`.
+    fn reaches(&mut self, field: &Field<'_>) -> bool {
+        self.starts.peek().is_some_and(|start| *start <= field.end)
     }
 
-    /// Leaves `group` of `message` out of the lists by which nothing of it is to remain, in place
-    /// of its parts.
-    fn leave_out(
-        &mut self,
-        message: Message<'_>,
-        group: Field<'_>,
-        before: [usize; 2],
-        remain: [bool; 2],
-    ) {
-        for ((list, before), remains) in self.lists.iter_mut().zip(before).zip(remain) {
-            if !remains {
-                list.truncate(before);
-                list.remove(message, &group);
+    /// Cuts a resource group in which the next item stands; the size of what is cut out.
+    fn resource_group(&mut self, root: Message<'_>, field: &Field<'_>) -> usize {
+        let Some(message) = field.message() else { return 0 };
+        let (before, open) = (self.removals.len(), self.pass.open(field.at, field.at));
+        let (mut size, mut items, mut leaves_some) = (0, 0, false);
+        for part in message.fields() {
+            if part.number != resource_group::SCOPE_GROUPS {
+                size += self.pass.part(message.start, part.at, part.end);
+            } else if self.reaches(&part) {
+                let cut = self.scope_group(message, &part);
+                size += cut.size;
+                items += cut.items;
+                leaves_some |= cut.leaves_some;
+            } else {
+                leaves_some = true;
             }
         }
-    }
-
-    /// Cuts a resource group; what is to remain of it by each list.
-    fn resource_group(&mut self, field: Field<'_>) -> [bool; 2] {
-        let Some(message) = field.message() else { return [true, false] };
-        let mut remain = None;
-        let groups = message.fields().filter(|field| field.number == resource_group::SCOPE_GROUPS);
-        for group in groups {
-            let before = self.marks();
-            let parts = self.scope_group(group);
-            self.leave_out(message, group, before, parts);
-            let known = remain.unwrap_or([false; 2]);
-            remain = Some([known[0] || parts[0], known[1] || parts[1]]);
+        size += self.pass.appendices(message.start);
+        if !leaves_some {
+            self.removals.truncate(before);
+            self.removals.remove_items(root, field, items);
         }
-        remain.unwrap_or([true, false])
+        self.pass.close(open, size)
     }
 
     /// The same of a scope group.
-    fn scope_group(&mut self, field: Field<'_>) -> [bool; 2] {
-        let Some(message) = field.message() else { return [true, false] };
-        // Items in a row of which the same becomes are left out together.
-        let mut run: Option<(bool, Field<'_>)> = None;
-        let mut remain = None;
-        for item in message.fields().filter(|field| field.number == scope_group::ITEMS) {
-            let start = item.end - item.bytes().len();
-            let cut = self.starts.next_if_eq(&start).is_some();
-            let known = remain.unwrap_or([false; 2]);
-            remain = Some([known[0] || !cut, known[1] || cut]);
-            match &mut run {
-                Some((cuts, fields)) if *cuts == cut && fields.end == item.at => {
-                    fields.end = item.end;
-                }
-                _ => self.put(message, run.replace((cut, item))),
+    fn scope_group(&mut self, around: Message<'_>, field: &Field<'_>) -> Cut {
+        let mut cut = Cut { size: 0, items: 0, leaves_some: false };
+        let Some(message) = field.message() else { return cut };
+        let (before, open) = (self.removals.len(), self.pass.open(field.at, field.at));
+        for part in message.fields() {
+            let item = part.number == scope_group::ITEMS;
+            let start = part.end - part.bytes().len();
+            if item && self.starts.next_if_eq(&start).is_none() {
+                cut.leaves_some = true;
+                continue;
+            }
+            cut.size += self.pass.part(message.start, part.at, part.end);
+            if item {
+                cut.items += 1;
+                self.removals.remove_item(message, &part);
             }
         }
-        self.put(message, run);
-        remain.unwrap_or([true, false])
-    }
-
-    /// Leaves items in a row out of the list by which they are not to remain.
-    fn put(&mut self, message: Message<'_>, run: Option<(bool, Field<'_>)>) {
-        if let Some((cut, fields)) = run
-            && let Some(list) = self.lists.get_mut(usize::from(!cut))
-        {
-            list.remove(message, &fields);
+        cut.size += self.pass.appendices(message.start);
+        if !cut.leaves_some {
+            self.removals.truncate(before);
+            self.removals.remove_items(around, field, cut.items);
         }
+        cut.size = self.pass.close(open, cut.size);
+        cut
     }
 }
 
@@ -135,8 +143,10 @@ scope \"empty\"
                 starts.push(span.0.start);
             }
         }
-        let lists = cuts(&bytes, &starts);
-        let found = lists.map(|list| text::print(&TRACES, &edits.apply_with(&list, &bytes)));
+        let alone_found = cut(&mut edits, &bytes, &starts);
+        let rest = edits.apply(&bytes);
+        assert_eq!(edits.removed_items(), starts.len());
+        let found = [rest, alone_found].map(|bytes| text::print(&TRACES, &bytes));
         let without = |gone: &[&str]| -> String {
             let lines = FIVE.lines().filter(|line| !gone.iter().any(|name| line.contains(name)));
             let upper = |line: &str| match line.starts_with("span") {
@@ -149,6 +159,33 @@ scope \"empty\"
             lines.map(upper).collect()
         };
         assert_eq!(found, [without(others), without(alone)], "{named:?}");
+    }
+
+    #[test]
+    fn what_is_appended_to_groups_stands_in_both() {
+        let bytes = Bytes::from(text::parse("span 1/1\nspan 1/2").unwrap());
+        let (mut edits, mut starts) = (Edits::default(), vec![]);
+        for group in Request::new(&bytes).resource_groups() {
+            edits.append(group.0, |out| put_bytes_field(out, 3, b"of the resource"));
+            for group in group.scope_groups() {
+                edits.append(group.0, |out| put_bytes_field(out, 3, b"of the scope"));
+                starts.extend(group.spans().next().map(|span| span.0.start));
+            }
+        }
+        let alone = cut(&mut edits, &bytes, &starts);
+        for (part, span) in [(alone, "1/1"), (edits.apply(&bytes), "1/2")] {
+            let groups = Request::new(&part).resource_groups();
+            let urls: Vec<_> = groups
+                .flat_map(|group| {
+                    let scopes = group.scope_groups().filter_map(|group| group.0.field(3));
+                    group.0.field(3).into_iter().chain(scopes).collect::<Vec<_>>()
+                })
+                .map(|field| field.bytes().to_vec())
+                .collect();
+            assert_eq!(urls, [&b"of the resource"[..], b"of the scope"]);
+            let printed = text::print(&TRACES, &part);
+            assert_eq!((printed.matches("span").count(), printed.contains(span)), (1, true));
+        }
     }
 
     #[test]

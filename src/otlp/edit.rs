@@ -9,8 +9,15 @@
 //! field is ignored, so a processor may drop a span after having looked at its parts; of several
 //! edits of one field the last one counts.
 
-use super::wire::{Field, Message, put_varint, varint, varint_len};
+use super::plan::{Edit, Pass, Piece, Plan};
+use super::wire::{Field, Message, put_varint};
 use bytes::Bytes;
+
+/// A range of the arena.
+type Range = (u32, u32);
+
+/// In the place of its start: what is put in the place of this number.
+const RESERVED: u32 = u32::MAX;
 
 /// A list of edits to one request.
 #[derive(Default, Debug)]
@@ -18,43 +25,31 @@ pub struct Edits {
     list: Vec<Edit>,
     /// The new bytes of replacements and appendices.
     arena: Vec<u8>,
+    /// Of places that were reserved what was put there: a range of the arena.
+    reserved: Vec<Option<Range>>,
+    /// How many of them are still empty.
+    empty: usize,
+    /// Bytes that are written anew.
+    new_bytes: usize,
     removed_items: usize,
 }
 
+/// A place that was reserved.
 #[derive(Clone, Copy, Debug)]
-struct Edit {
-    /// Where the message starts that the edit belongs to.
-    message: u32,
-    /// What is left out; for an appendix, empty and at the message's start.
-    at: u32,
-    end: u32,
-    /// What is put in its place: a range of the arena.
-    new: (u32, u32),
-    append: bool,
-    /// Items that are left out.
-    items: u32,
-}
+pub struct Place(u32);
 
 impl Edits {
+    /// Whether there are none: places that were reserved and left empty are no edits.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// Edits that were made.
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Forgets all edits but the first so many.
-    pub(super) fn truncate(&mut self, count: usize) {
-        self.list.truncate(count);
+        self.list.len() == self.empty
     }
 
     /// Forgets all edits and keeps the memory.
     pub fn clear(&mut self) {
         self.list.clear();
         self.arena.clear();
-        self.removed_items = 0;
+        self.reserved.clear();
+        (self.empty, self.new_bytes, self.removed_items) = (0, 0, 0);
     }
 
     /// Items that the last [`Edits::apply`] left out, as told by [`Edits::remove_item`]
@@ -65,7 +60,7 @@ impl Edits {
 
     /// Bytes that replacements and appendices bring.
     pub fn new_bytes(&self) -> usize {
-        self.arena.len()
+        self.new_bytes
     }
 
     /// Leaves `field` out of `message`.
@@ -104,210 +99,156 @@ impl Edits {
         self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
     }
 
-    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
+    /// Reserves a place at the end of `message` for what is known later. What is put there then
+    /// stands in order, as nothing does that is appended later.
+    pub fn reserve(&mut self, message: Message<'_>) -> Place {
+        let (at, place) = (message.start as u32, self.reserved.len() as u32);
+        let new = (RESERVED, place);
+        self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
+        self.reserved.push(None);
+        self.empty += 1;
+        Place(place)
+    }
+
+    /// Puts the fields that `write` appends in a reserved place.
+    pub fn fill(&mut self, place: Place, write: impl FnOnce(&mut Vec<u8>)) {
+        let new = self.put(write);
+        self.occupy(place, Some(new));
+    }
+
+    /// Puts the same as in the place `other` in a reserved place.
+    pub fn fill_as(&mut self, place: Place, other: Place) {
+        let new = self.reserved.get(other.0 as usize).copied().flatten();
+        self.new_bytes += new.map_or(0, |(from, to)| (to - from) as usize);
+        self.occupy(place, new);
+    }
+
+    fn occupy(&mut self, place: Place, new: Option<Range>) {
+        if let Some(range) = self.reserved.get_mut(place.0 as usize) {
+            self.empty -= usize::from(range.is_none() && new.is_some());
+            *range = range.or(new);
+        }
+    }
+
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range {
         let start = self.arena.len() as u32;
         write(&mut self.arena);
-        (start, self.arena.len() as u32)
+        let end = self.arena.len() as u32;
+        self.new_bytes += (end - start) as usize;
+        (start, end)
     }
 
     /// The request with the edits in it. `request` must be the one that the edits were made for.
     pub fn apply(&mut self, request: &Bytes) -> Bytes {
-        if self.list.is_empty() {
+        if self.is_empty() {
             self.removed_items = 0;
             return request.clone();
         }
-        self.sort();
-        let list = std::mem::take(&mut self.list);
-        let edited = self.write(request, &list);
-        self.list = list;
-        edited
-    }
-
-    /// The same without what `more` removes, which are removals alone, in order.
-    pub fn apply_with(&mut self, more: &Edits, request: &Bytes) -> Bytes {
-        self.sort();
-        let mut list = Vec::with_capacity(self.list.len() + more.list.len());
-        let mut more = more.list.iter().peekable();
-        for edit in &self.list {
-            while let Some(removal) = more.next_if(|removal| removal.at <= edit.at) {
-                list.push(*removal);
-            }
-            list.push(*edit);
-        }
-        list.extend(more);
-        self.write(request, &list)
-    }
-
-    /// Edits of one message come in the order of its fields, appendices first; a processor that
-    /// walks once emits them so, and then they are applied in one pass over a sorted list.
-    fn sort(&mut self) {
-        self.list.sort_by_key(|edit| u64::from(edit.at) << 1 | u64::from(!edit.append));
-    }
-
-    fn write(&mut self, request: &Bytes, list: &[Edit]) -> Bytes {
-        let mut pass = Pass {
-            bytes: request,
-            edits: list,
-            next: 0,
-            plan: Vec::with_capacity(list.len() * 4),
-            removed_items: 0,
-        };
+        let mut pass = Pass::new(request, self.sorted());
         let size = pass.message(0, request.len());
-        self.removed_items = pass.removed_items;
-        let mut out = Vec::with_capacity(size);
-        for piece in pass.plan {
-            match piece {
+        let (plan, removed) = (pass.plan(size), pass.removed_items);
+        self.removed_items = removed;
+        self.write(request, &plan)
+    }
+
+    /// Puts the edits behind the first `count` in order. Who walks over items and does so after
+    /// each has little to sort, and all of them in order at the end.
+    pub fn settle(&mut self, count: usize) {
+        if let Some(list) = self.list.get_mut(count..)
+            && !list.is_sorted_by_key(Edit::key)
+        {
+            list.sort_by_key(Edit::key);
+        }
+    }
+
+    /// In order of their places, appendices of a message first.
+    pub(super) fn sorted(&mut self) -> &[Edit] {
+        self.resolve();
+        let runs = self.list.windows(2).take_while(|pair| is_sorted(pair)).count() + 1;
+        if runs < self.list.len() {
+            let mut behind = self.list.split_off(runs);
+            behind.sort_by_key(Edit::key);
+            self.merge(&behind);
+        }
+        &self.list
+    }
+
+    /// Adds edits that were made apart and bring nothing new. Both are in order.
+    pub(super) fn add_removals(&mut self, removals: &Edits) {
+        self.merge(&removals.list);
+    }
+
+    /// Merges `few` edits into the list; both are in order.
+    fn merge(&mut self, few: &[Edit]) {
+        let mut end = self.list.len();
+        self.list.extend_from_slice(few);
+        for (before, edit) in few.iter().enumerate().rev() {
+            let key = edit.key();
+            let rest = self.list.get(..end).unwrap_or_default();
+            let from = rest.partition_point(|known| known.key() <= key);
+            self.list.copy_within(from..end, from + before + 1);
+            if let Some(place) = self.list.get_mut(from + before) {
+                *place = *edit;
+            }
+            end = from;
+        }
+    }
+
+    /// Lets edits in reserved places be as others, and drops those that stayed empty.
+    fn resolve(&mut self) {
+        if self.reserved.is_empty() {
+            return;
+        }
+        let reserved = std::mem::take(&mut self.reserved);
+        self.list.retain_mut(|edit| {
+            if edit.new.0 != RESERVED {
+                return true;
+            }
+            let range = reserved.get(edit.new.1 as usize).copied().flatten();
+            edit.new = range.unwrap_or_default();
+            range.is_some()
+        });
+        self.empty = 0;
+        self.reserved = reserved;
+        self.reserved.clear();
+    }
+
+    /// Edits that were made.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Forgets all edits but the first so many.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.list.truncate(count);
+    }
+
+    /// Writes what `plan` says.
+    pub(super) fn write(&self, request: &[u8], plan: &Plan) -> Bytes {
+        let mut out = Vec::with_capacity(plan.size);
+        for piece in &plan.pieces {
+            match *piece {
                 Piece::Kept(from, to) => {
-                    out.extend_from_slice(request.get(from..to).unwrap_or_default());
+                    match request.get(from as usize..to as usize).unwrap_or_default() {
+                        // Mostly the tag of an item.
+                        [byte] => out.push(*byte),
+                        kept => out.extend_from_slice(kept),
+                    }
                 }
                 Piece::New((from, to)) => {
                     let new = self.arena.get(from as usize..to as usize);
                     out.extend_from_slice(new.unwrap_or_default());
                 }
-                Piece::Length(size) => put_varint(&mut out, size as u64),
+                Piece::Length(size) => put_varint(&mut out, u64::from(size)),
             }
         }
         Bytes::from(out)
     }
 }
 
-/// The walk that turns edits into a plan of what to write.
-struct Pass<'a> {
-    bytes: &'a [u8],
-    edits: &'a [Edit],
-    /// The next edit.
-    next: usize,
-    plan: Vec<Piece>,
-    removed_items: usize,
-}
-
-/// A piece of the new request.
-#[derive(Clone, Copy)]
-enum Piece {
-    /// A range of the old one.
-    Kept(usize, usize),
-    /// A range of the arena.
-    New((u32, u32)),
-    /// The length of the message that follows.
-    Length(usize),
-}
-
-/// What stands next in a message.
-enum Step {
-    /// An edit of the message itself.
-    Here(Edit),
-    /// A field of the message with edits inside: its payload.
-    Inside { payload: usize, end: usize },
-    /// No more edits in the message.
-    Rest,
-}
-
-impl Pass<'_> {
-    /// The next step in the message `start..end`, of which all before `at` is done.
-    fn step(&mut self, start: usize, end: usize, at: &mut usize) -> Step {
-        let Some(edit) = self.edits.get(self.next).copied() else {
-            return Step::Rest;
-        };
-        let place = edit.at as usize;
-        // An appendix may stand at the very end: that of an empty message. No message outside
-        // this one can start there, for its tag would have to stand before.
-        if place > end || (place == end && !edit.append) {
-            return Step::Rest;
-        }
-        if edit.message as usize == start {
-            self.next += 1;
-            return Step::Here(self.last_of(edit));
-        }
-        // The edit stands in some field of this message: find it, field by field.
-        while *at < end {
-            let Some((payload, next)) = field_bounds(self.bytes, *at) else {
-                return Step::Rest;
-            };
-            // An empty message starts at its end, which may be the end of those around it too.
-            if place < next || (place == next && edit.append) {
-                return Step::Inside { payload, end: next };
-            }
-            *at = next;
-        }
-        Step::Rest
-    }
-
-    /// The last edit of the field that `edit` is of; those before it are passed over.
-    fn last_of(&mut self, mut edit: Edit) -> Edit {
-        while let Some(next) = self.edits.get(self.next).copied() {
-            if edit.append || next.append || next.at != edit.at {
-                break;
-            }
-            self.next += 1;
-            edit = next;
-        }
-        edit
-    }
-
-    /// Passes over the edits inside what a removal leaves out.
-    fn skip_inside(&mut self, edit: &Edit) {
-        let inside = |e: &Edit| e.at < edit.end || (e.append && e.at == edit.end);
-        while self.edits.get(self.next).is_some_and(inside) {
-            self.next += 1;
-        }
-    }
-
-    /// Plans the message `start..end`; yields its new size.
-    fn message(&mut self, start: usize, end: usize) -> usize {
-        let (mut size, mut at, mut kept) = (0, start, start);
-        let mut appended = self.next..self.next;
-        loop {
-            match self.step(start, end, &mut at) {
-                Step::Here(edit) if edit.append => appended.end = self.next,
-                Step::Here(edit) => {
-                    size += self.keep(kept, edit.at as usize) + self.put(&edit);
-                    self.removed_items += edit.items as usize;
-                    kept = edit.end as usize;
-                    at = kept;
-                    self.skip_inside(&edit);
-                }
-                Step::Inside { payload, end: next } => {
-                    size += self.keep(kept, tag_end(self.bytes, at));
-                    let slot = self.plan.len();
-                    self.plan.push(Piece::Length(0));
-                    let body = self.message(payload, next);
-                    if let Some(length) = self.plan.get_mut(slot) {
-                        *length = Piece::Length(body);
-                    }
-                    size += varint_len(body as u64) + body;
-                    (kept, at) = (next, next);
-                }
-                Step::Rest => break,
-            }
-        }
-        size += self.keep(kept, end);
-        for edit in self.edits.get(appended).unwrap_or_default() {
-            size += self.put(edit);
-        }
-        size
-    }
-
-    fn keep(&mut self, from: usize, to: usize) -> usize {
-        self.plan.push(Piece::Kept(from, to));
-        to - from
-    }
-
-    fn put(&mut self, edit: &Edit) -> usize {
-        self.plan.push(Piece::New(edit.new));
-        (edit.new.1 - edit.new.0) as usize
-    }
-}
-
-/// The payload's start and the end of the field at `at`.
-fn field_bounds(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let rest = Message { bytes: bytes.get(at..)?, start: at };
-    let field = rest.fields().next()?;
-    Some((field.end - field.bytes().len(), field.end))
-}
-
-/// The offset behind the tag at `at`.
-fn tag_end(bytes: &[u8], at: usize) -> usize {
-    varint(bytes, at).map_or(at, |(_, end)| end)
+/// Whether two edits are in order.
+fn is_sorted(pair: &[Edit]) -> bool {
+    pair.is_sorted_by_key(Edit::key)
 }
 
 #[cfg(test)]
@@ -368,6 +309,100 @@ mod tests {
             assert_eq!(printed, "resource -\nscope -\nspan 1/2\n");
             assert_eq!(edits.removed_items(), 2);
         }
+    }
+
+    #[test]
+    fn what_is_put_in_a_reserved_place_stands_where_that_was_reserved() {
+        let request = "span 1/1 k=1\nspan 1/2 k=1\nspan 1/3 k=1\nspan 1/4 k=1";
+        let printed = edited(request, |request, edits| {
+            let spans = request.resource_groups().flat_map(|g| g.scope_groups());
+            let spans: Vec<_> = spans.flat_map(|group| group.spans()).collect();
+            let mut places = vec![];
+            for span in &spans {
+                places.push(edits.reserve(span.0));
+                edits.append(span.0, |out| put_attribute(out, 9, "last"));
+            }
+            edits.fill(places[2], |out| put_attribute(out, 9, "first"));
+            edits.fill_as(places[0], places[2]);
+            let first = spans[3].attributes().next().unwrap().field;
+            edits.remove(spans[3].0, &first);
+        });
+        let [own, both] = ["k=1 last=null", "k=1 first=null last=null"];
+        let spans = format!("span 1/1 {both}\nspan 1/2 {own}\nspan 1/3 {both}\n");
+        assert_eq!(printed, format!("resource -\nscope -\n{spans}span 1/4 last=null\n"));
+    }
+
+    #[test]
+    fn places_that_stay_empty_are_no_edits() {
+        let request = Bytes::from(text::parse("span 1/1\nspan 1/2").unwrap());
+        let mut edits = Edits::default();
+        let groups = Request::new(&request).resource_groups().flat_map(|g| g.scope_groups());
+        let spans: Vec<_> = groups.flat_map(|group| group.spans()).collect();
+        let places: Vec<_> = spans.iter().map(|span| edits.reserve(span.0)).collect();
+        assert!(edits.is_empty());
+        edits.fill_as(places[0], places[1]);
+        assert!(edits.is_empty(), "nothing was there");
+        assert_eq!(edits.apply(&request).as_ptr(), request.as_ptr());
+        edits.fill(places[1], |out| put_attribute(out, 9, "k"));
+        assert!(!edits.is_empty());
+        assert_eq!(edits.new_bytes(), 5);
+        let printed = text::print(&TRACES, &edits.apply(&request));
+        assert_eq!(printed, "resource -\nscope -\nspan 1/1\nspan 1/2 k=null\n");
+    }
+
+    #[test]
+    fn edits_are_applied_in_order_in_whatever_order_they_were_made() {
+        let spans: String = (1..40).map(|n| format!("span 1/{n} \"a\" k=1\n")).collect();
+        let request = Bytes::from(text::parse(&spans).unwrap());
+        let groups = Request::new(&request).resource_groups().flat_map(|g| g.scope_groups());
+        let spans: Vec<_> = groups.flat_map(|group| group.spans()).collect();
+        let make = |edits: &mut Edits, number: usize| {
+            let span = &spans[number / 3];
+            match number % 3 {
+                0 => edits.append(span.0, |out| put_attribute(out, 9, "c")),
+                1 => edits.remove(span.0, &span.0.field(span::NAME).unwrap()),
+                _ => edits.remove(span.0, &span.attributes().next().unwrap().field),
+            }
+        };
+        let expected: String = (1..40).map(|n| format!("span 1/{n} c=null\n")).collect();
+        let mut numbers: Vec<usize> = (0..spans.len() * 3).collect();
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..50 {
+            let mut edits = Edits::default();
+            for number in &numbers {
+                let settled = edits.len();
+                make(&mut edits, *number);
+                edits.settle(settled.saturating_sub(random.usize(..4)));
+            }
+            let printed = text::print(&TRACES, &edits.apply(&request));
+            assert_eq!(printed, format!("resource -\nscope -\n{expected}"));
+            random.shuffle(&mut numbers);
+        }
+        let mut edits = Edits::default();
+        for (span, key) in [(1, "a"), (0, "b"), (1, "c")] {
+            edits.append(spans[span].0, |out| put_attribute(out, 9, key));
+        }
+        let printed = text::print(&TRACES, &edits.apply(&request));
+        let expected = "span 1/1 \"a\" k=1 b=null\nspan 1/2 \"a\" k=1 a=null c=null\n";
+        assert!(printed.contains(expected), "{printed}");
+    }
+
+    #[test]
+    fn a_span_whose_place_stays_empty_leaves_as_it_came() {
+        // The first span's length takes two bytes where one would do.
+        let spans = [0x12, 0x82, 0x00, 0x0a, 0x00, 0x12, 0x02, 0x0a, 0x00];
+        let mut bytes = vec![];
+        put_message_field(&mut bytes, request::RESOURCE_GROUPS, |out| {
+            put_message_field(out, resource_group::SCOPE_GROUPS, |out| out.extend(spans));
+        });
+        let bytes = Bytes::from(bytes);
+        let groups = Request::new(&bytes).resource_groups().flat_map(|g| g.scope_groups());
+        let all: Vec<_> = groups.flat_map(|group| group.spans()).collect();
+        let mut edits = Edits::default();
+        all.iter().for_each(|span| drop(edits.reserve(span.0)));
+        edits.append(all[1].0, |out| put_attribute(out, 9, "k"));
+        let edited = edits.apply(&bytes);
+        assert!(edited.windows(5).any(|window| window == &spans[..5]), "{edited:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod join;
 pub mod json;
 pub mod merge;
 pub mod partition;
+mod plan;
 pub mod schema;
 pub mod text;
 pub mod view;

@@ -13,6 +13,7 @@ use super::sieve::{Meanings, Sieve};
 use super::{Out, Stateless};
 use crate::batch::{Batch, Signal};
 use crate::moment::Moment;
+use crate::otlp::cut::cut;
 use crate::otlp::edit::Edits;
 use crate::otlp::view::{Request, ResourceGroup, ScopeGroup};
 pub use item::{Item, Part};
@@ -129,17 +130,16 @@ impl<'i> Inspection<'i> {
 
     /// The batch that was looked at with what they want.
     pub(super) fn edit(&mut self, batch: Batch) -> Batch {
-        if self.edits.is_empty() { batch } else { batch.edited(&mut self.edits) }
-    }
-
-    /// The same of a part of it: so many items, those that `cut` does not remove.
-    pub(super) fn part(&mut self, batch: &Batch, cut: &Edits, items: usize) -> Batch {
-        batch.part(self.edits.apply_with(cut, batch.bytes()), items)
-    }
-
-    /// Forgets what they want of the batch.
-    pub(super) fn forget(&mut self) {
+        if !self.edits.is_empty() {
+            return batch.edited(&mut self.edits);
+        }
         self.edits.clear();
+        batch
+    }
+
+    /// Of that the items that start at `starts`, which then are no part of it any more.
+    pub(super) fn cut(&mut self, batch: &Batch, starts: &[usize]) -> Batch {
+        batch.part(cut(&mut self.edits, batch.bytes(), starts), starts.len())
     }
 
     #[inline]
@@ -158,6 +158,7 @@ impl<'i> Inspection<'i> {
                 each.for_each(|inspector| inspector.scope(scope_group, signal, edits));
                 let Some(shape) = shape else { continue };
                 for field in scope_group.item_fields() {
+                    let settled = self.edits.len();
                     item.read(scope_group.0, field, shape, &mut self.sieve, &self.inspectors);
                     let row = self.inspectors.iter_mut().zip(&mut self.left);
                     for (place, (inspector, left)) in row.enumerate() {
@@ -168,6 +169,7 @@ impl<'i> Inspection<'i> {
                         }
                         *left += 1;
                     }
+                    self.edits.settle(settled);
                 }
             }
         }

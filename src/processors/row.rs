@@ -4,9 +4,7 @@ use super::inspect::{Inspection, Inspector};
 use super::{Out, Stateful};
 use crate::batch::Batch;
 use crate::moment::Moment;
-use crate::otlp::cut::cuts;
 use crate::telemetry::Counter;
-use crate::verdict::Verdict;
 
 /// Inspectors in a row as one processor.
 pub struct Row {
@@ -26,16 +24,9 @@ impl Row {
     /// For those whoever waits is answered: no client waits as long as a processor may hold.
     fn hold(&mut self, held: &[usize], batch: Batch, now: Moment, out: &mut Out) {
         let left = self.inspection.left.last().copied().unwrap_or_default();
-        let (mut items, rest) = match left.saturating_sub(held.len()) {
-            0 => (self.inspection.edit(batch), None),
-            rest => {
-                let [without, alone] = cuts(batch.bytes(), held);
-                let passed = self.inspection.part(&batch, &without, rest);
-                let items = self.inspection.part(&batch, &alone, held.len());
-                self.inspection.forget();
-                batch.settle(&Verdict::Accepted);
-                (items, Some(passed))
-            }
+        let (mut items, rest) = match left == held.len() {
+            true => (self.inspection.edit(batch), None),
+            false => (self.inspection.cut(&batch, held), Some(self.inspection.edit(batch))),
         };
         items.receipts.take_custody();
         if let Some(last) = self.inspection.inspectors.last_mut() {

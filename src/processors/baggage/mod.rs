@@ -59,7 +59,7 @@ use crate::config::{Component, Key, Problems, Section};
 use crate::limits;
 use crate::metadata::is_credential;
 use crate::moment::Moment;
-use crate::otlp::edit::Edits;
+use crate::otlp::edit::{Edits, Place};
 use crate::otlp::fields::{log_record, resource, span};
 use crate::otlp::view::{self, ResourceGroup};
 use crate::otlp::wire::Message;
@@ -230,6 +230,8 @@ struct Baggage {
     /// The attribute with baggage that came last in this batch, and what it holds: a service notes
     /// the same on one span after the other.
     captured: Option<(Vec<u8>, Set)>,
+    /// What an item got last, beside the targets that it has: where, and what.
+    written: Option<(Place, Arc<Values>, u32)>,
     promoted: usize,
     beyond: usize,
     /// The number of the items' field with attributes.
@@ -261,6 +263,7 @@ impl Baggage {
             latest: None,
             resource: (usize::MAX, None),
             captured: None,
+            written: None,
             promoted: 0,
             beyond: 0,
             attributes,
@@ -322,6 +325,7 @@ impl Baggage {
         }
         nodes.clear();
         self.nodes = nodes;
+        self.written = None;
     }
 
     /// Puts fragments behind what they belong below, since that is to be known before.
@@ -368,14 +372,27 @@ impl Baggage {
         shared
     }
 
-    fn put(&mut self, node: &Node, set: &Values, edits: &mut Edits) {
+    fn put(&mut self, node: &Node, set: &Arc<Values>, edits: &mut Edits) {
         let missing = (set.mask() & !node.present).count_ones() as usize;
         if edits.new_bytes() > limits::ADDED_BYTES {
             self.beyond += missing;
-        } else if missing > 0 {
-            let start = Message { bytes: &[], start: node.start };
-            edits.append(start, |out| set.put(node.present, self.attributes, out));
-            self.promoted += missing;
+            return;
+        }
+        if missing == 0 {
+            return;
+        }
+        self.promoted += missing;
+        // One item after the other of a trace gets the same.
+        match &self.written {
+            Some((place, known, present))
+                if Arc::ptr_eq(known, set) && *present == node.present =>
+            {
+                edits.fill_as(node.place, *place);
+            }
+            _ => {
+                edits.fill(node.place, |out| set.put(node.present, self.attributes, out));
+                self.written = Some((node.place, set.clone(), node.present));
+            }
         }
     }
 
@@ -454,7 +471,7 @@ impl Inspector for Baggage {
             order,
             span: span_key(item.span_id).unwrap_or_default(),
             parent: span_key(item.parent_span_id).unwrap_or_default(),
-            start: item.message.start,
+            place: edits.reserve(item.message),
             present,
             own,
             resource,

@@ -2,6 +2,7 @@
 //! trace from before.
 
 use super::values::Values;
+use crate::otlp::edit::Place;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub struct Node {
     pub order: u32,
     pub span: u64,
     pub parent: u64,
-    /// Where it starts in the request.
-    pub start: usize,
+    /// Where it gets attributes.
+    pub place: Place,
     /// The targets that it has as attributes.
     pub present: u32,
     /// What it carries.

@@ -125,13 +125,14 @@ impl<'a> Item<'a> {
         (self.scope_group, self.field) = (scope_group, field);
         self.message = Message { bytes: field.bytes(), start: field.end - field.bytes().len() };
         (self.trace_id, self.span_id, self.parent_span_id) = (&[], &[], &[]);
-        (self.removed, self.numbers, self.present) = (false, [0; NUMBERS], 0);
+        (self.removed, self.numbers) = (false, [0; NUMBERS]);
         self.attributes.clear();
         self.rest.clear();
         self.parts.clear();
         self.call_ids.clear();
         let tag = (shape.attributes << 3 | WireType::Len.code()) as u8;
         let mut fields = self.message.fields();
+        let mut present = 0;
         loop {
             // Half of all fields are attributes that are known.
             let at = fields.at();
@@ -153,7 +154,7 @@ impl<'a> Item<'a> {
             let Value::Len(bytes) = field.value else {
                 if let Some(number) = self.numbers.get_mut(field.number as usize) {
                     *number = field.number_value();
-                    self.present |= 1 << field.number;
+                    present |= 1 << field.number;
                 }
                 continue;
             };
@@ -169,6 +170,7 @@ impl<'a> Item<'a> {
                 self.parts.push(Part::of(&field));
             }
         }
+        self.present = present;
     }
 
     /// Asks what `attribute` means.
