@@ -20,7 +20,7 @@ pub const ORPHAN_HOLD_MAX: &str = "60s";
 
 /// MiB of heads, and in mode `rewrite` of fragments, that are held. Beyond it the oldest are judged
 /// early. Key `orphans.limit_mib`; metric `spanloom_orphans_hurried`.
-pub const ORPHAN_MIB: i64 = 32;
+pub const ORPHAN_MIB: i64 = 24;
 
 /// Held heads are judged at multiples of this time, so that they leave together.
 pub const ORPHAN_TICK: Duration = Duration::from_millis(500);

@@ -8,9 +8,10 @@
 
 use super::delays::{Fit, Pair};
 use super::facts::{CLIENT, Facts, SERVER};
-use super::index::{Calls, Index, Node};
+use super::index::{Calls, Index};
 use super::learning::Probe;
 use super::matching::UNSEEN;
+use super::node::Node;
 use super::tags::evidence;
 use super::weights::{Candidate, Weights};
 use crate::moment::Moment;

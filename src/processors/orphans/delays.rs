@@ -7,8 +7,8 @@
 
 use super::ages::Ages;
 use super::facts::Facts;
-use super::index::Node;
 use super::learning::Probe;
+use super::node::Node;
 use crate::limits;
 use foldhash::fast::RandomState;
 use std::f64::consts::TAU;

@@ -5,7 +5,7 @@ use super::Mode;
 use super::backs::Backs;
 use super::facts::{Facts, INTERNAL, Reader};
 use super::gaps::Gaps;
-use super::hold::{Block, Hold};
+use super::hold::{Block, Head, Hold};
 use super::index::Index;
 use super::judge::{Judge, Verdict, is_external, legitimate};
 use super::learning;
@@ -126,7 +126,7 @@ impl Orphans {
             waiting: vec![],
             awaited: vec![],
             holding: vec![],
-            hold: Hold::new(setup.portion(limit), setup.account.charge(0), mode == Mode::Link),
+            hold: Hold::new(setup.portion(limit), setup.account.charge(0), mode),
             gaps: meters::gaps(setup),
             ledger: Ledger::new(
                 setup.portion(limits::ORPHAN_LEDGER),
@@ -340,7 +340,8 @@ impl Inspector for Orphans {
         if !told && !open {
             return;
         }
-        let mut facts = Facts { trace, span, parent, ..Facts::default() };
+        let mut facts = Facts::default();
+        (facts.trace, facts.span, facts.parent) = (trace, span, parent);
         self.reader.read(item, &mut facts);
         if parent.is_none() {
             self.root(&facts, now);
@@ -384,9 +385,9 @@ impl Inspector for Orphans {
     }
 
     fn hold(&mut self, batch: Batch, now: Moment) {
-        let heads = self.holding.drain(..).map(|(_, facts)| facts).collect();
-        let (verdicts, decided) = (vec![], vec![]);
-        let block = Block { batch, heads, verdicts, tries: 0, came: now.monotonic, decided };
+        let head = |facts| Head::new(facts, now.monotonic);
+        let heads = self.holding.drain(..).map(|(_, facts)| facts.map(head)).collect();
+        let block = Block::new(batch, heads, now.monotonic);
         if self.mode == Mode::Rewrite {
             self.rewrites.open(&block);
         }
@@ -407,7 +408,7 @@ impl Inspector for Orphans {
         while let Some((block, early)) = self.hold.take(now, false) {
             let waits = if early { Waits::Room } else { Waits::All };
             if early {
-                self.meters.hurried.add(block.heads.iter().flatten().count());
+                self.meters.hurried.add(block.heads().count());
             }
             if let Some(block) = self.release(block, waits, now, out) {
                 self.hold.put(block, now.monotonic + self.settle / 4);

@@ -28,7 +28,10 @@ pub const CONSUMER: u8 = 5;
 const HAS_IS_REMOTE: u64 = 0x100;
 const IS_REMOTE: u64 = 0x200;
 
-/// Keys of one span, of each sort, at most; and with hashes of calls' arguments.
+/// Keys of one span, of each sort, as far as they need no memory of their own: most have none.
+const KEYS_FEW: usize = 2;
+
+/// Keys at most, and with hashes of calls' arguments.
 const KEYS_MAX: usize = 4;
 const OFFERS_MAX: usize = 8;
 
@@ -102,12 +105,12 @@ pub struct Facts {
     pub conversation: u64,
     /// Whom it calls, if it is a client.
     pub peer: u64,
-    pub offers: SmallVec<[Key; KEYS_MAX]>,
-    pub names: SmallVec<[Key; KEYS_MAX]>,
+    pub offers: SmallVec<[Key; KEYS_FEW]>,
+    pub names: SmallVec<[Key; KEYS_FEW]>,
     /// Of a root that is a tool with arguments: the key that its caller offers.
     pub asks: u64,
     /// The context that it was called with, as it noted it.
-    pub captured: Option<(u128, u64)>,
+    pub captured: Option<Box<(u128, u64)>>,
     pub tagged: bool,
     pub deliberate: bool,
     pub links: bool,
@@ -213,7 +216,7 @@ impl Reader {
             self.attribute(value, tell, facts, &mut parts);
         }
         if facts.parent.is_none() && facts.captured.is_none() {
-            facts.captured = self.in_events(item);
+            facts.captured = self.in_events(item).map(Box::new);
         }
         for id in &item.call_ids {
             parts.any = true;
@@ -296,7 +299,7 @@ impl Reader {
             Tell::LocalPort => parts.local.1 = hash(value),
             Tell::RequestId if is_unique(value) => add_both(facts, Sort::Request, hash(value)),
             Tell::Task => add_both(facts, Sort::Task, hash(value)),
-            Tell::Context => facts.captured = first_text(value).and_then(context),
+            Tell::Context => facts.captured = first_text(value).and_then(context).map(Box::new),
             Tell::OwnId(n) => add(&mut facts.offers, Sort::Shadow(n), hash(value)),
             Tell::ParentId(n) => add(&mut facts.names, Sort::Shadow(n), hash(value)),
             Tell::Peer => facts.peer = self.value(host(value)),
@@ -485,7 +488,7 @@ fn add_both(facts: &mut Facts, sort: Sort, hash: u64) {
     add(&mut facts.names, sort, hash);
 }
 
-fn add(keys: &mut SmallVec<[Key; KEYS_MAX]>, sort: Sort, hash: u64) {
+fn add(keys: &mut SmallVec<[Key; KEYS_FEW]>, sort: Sort, hash: u64) {
     let known = keys.iter().any(|key| key.sort == sort && key.hash == hash);
     if hash != 0 && !known && keys.len() < KEYS_MAX {
         keys.push(Key { hash, sort });

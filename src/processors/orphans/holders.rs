@@ -8,7 +8,8 @@
 
 use super::delays::Fit;
 use super::facts::{CLIENT, CONSUMER, Facts, INTERNAL, PRODUCER, SERVER};
-use super::index::{Index, Node};
+use super::index::Index;
+use super::node::Node;
 use super::tags::evidence;
 use super::trace::Trace;
 use super::weights::{Candidate, Weights};

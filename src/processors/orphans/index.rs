@@ -13,9 +13,9 @@
 use super::ages::Ages;
 use super::delays::Delays;
 use super::facts::{CLIENT, CONSUMER, Facts, SERVER};
+use super::node::Node;
 use super::seen::Seen;
 use super::trace::{Trace, join_group};
-use super::words::Role;
 use crate::limits;
 use crate::moment::Moment;
 use crate::processors::memory::Memory;
@@ -26,30 +26,9 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-/// A span that may be a parent.
-#[derive(Clone, Copy, Debug)]
-pub struct Node {
-    pub trace: u128,
-    pub span: u64,
-    /// 0 for none.
-    pub parent: u64,
-    pub start: u64,
-    pub end: u64,
-    pub service: u64,
-    pub operation: u64,
-    pub tool: u64,
-    pub peer: u64,
-    pub tenant: u64,
-    pub role: Role,
-    pub kind: u8,
-    /// The one before it of its trace; [`NONE`] if there is none.
-    before: u64,
-    came: Duration,
-    number: u64,
-}
-
-/// No node.
-pub const NONE: u64 = u64::MAX;
+/// Nodes for which there is room from the start: what grows is copied, and its memory is touched
+/// twice.
+const ROOM: usize = 1 << 17;
 
 /// Up to so many have a key, or are of a group; with more there is no telling.
 pub const CANDIDATES: usize = 8;
@@ -148,8 +127,10 @@ impl Shadows {
 /// The index.
 pub struct Index {
     nodes: VecDeque<Node>,
-    /// The number of the first in the queue.
+    /// The number of the first in the queue, and when it came, or one before it: it was touched
+    /// last so long ago that to look costs more than all else that is done for a request.
     first: u64,
+    oldest: Duration,
     limit: usize,
     /// The trace of the spans that came last in a row, and what it is to know of them.
     run: Option<(u128, Trace)>,
@@ -206,8 +187,9 @@ impl Calls {
 impl Index {
     pub fn new(limit: usize, traces: Memory<Trace>, hasher: RandomState) -> Index {
         Index {
-            nodes: VecDeque::new(),
+            nodes: VecDeque::with_capacity(limit.min(ROOM)),
             first: 0,
+            oldest: Duration::ZERO,
             limit,
             run: None,
             spans: RefCell::new(Ages::new(limit * 2)),
@@ -230,9 +212,14 @@ impl Index {
     /// Forgets boundary spans that came too long ago to be anybody's parent.
     pub fn expire(&mut self, now: Moment) {
         self.traces.expire(now);
-        while let Some(node) = self.nodes.front()
-            && node.came + limits::ORPHAN_CANDIDATE_TIME <= now.monotonic
-        {
+        if self.oldest + limits::ORPHAN_CANDIDATE_TIME > now.monotonic {
+            return;
+        }
+        while let Some(node) = self.nodes.front() {
+            self.oldest = node.came();
+            if self.oldest + limits::ORPHAN_CANDIDATE_TIME > now.monotonic {
+                return;
+            }
             self.nodes.pop_front();
             self.first += 1;
         }
@@ -332,8 +319,8 @@ impl Index {
             return true;
         };
         let took = Duration::from_nanos(head.end.saturating_sub(head.start));
-        let came = self.find(head.trace, head.span).map(|head| head.came);
-        came.is_some_and(|came| oldest.came + took + limits::ORPHAN_EXPORT <= came)
+        let came = self.find(head.trace, head.span).map(Node::came);
+        came.is_some_and(|came| oldest.came() + took + limits::ORPHAN_EXPORT <= came)
     }
 
     /// Whether so many of them may be gone through once more: only so many in a second.
@@ -355,7 +342,7 @@ impl Index {
         let mut next = latest;
         let nodes = std::iter::from_fn(move || {
             let node = self.node(next)?;
-            next = node.before;
+            next = node.before();
             Some(node)
         });
         nodes.take(limits::ORPHAN_TRACE_NODES)
@@ -416,23 +403,7 @@ impl Index {
         run.roots += u32::from(facts.parent.is_none());
         let before = std::mem::replace(&mut run.latest, number);
         let (parent, client) = (facts.parent.unwrap_or(0), facts.kind == CLIENT);
-        let node = Node {
-            trace: facts.trace,
-            span: facts.span,
-            parent,
-            start: facts.start,
-            end: facts.end,
-            service: facts.service,
-            operation: facts.operation,
-            tool: facts.tool,
-            peer: facts.peer,
-            tenant: facts.tenant,
-            role: facts.role,
-            kind: facts.kind,
-            before,
-            came: now.monotonic,
-            number,
-        };
+        let node = Node::of(facts, number, before, now.monotonic);
         let (word, bit) = self.bit(number);
         if let Some(found) = self.found.get(word) {
             found.set(found.get() & !bit);

@@ -98,16 +98,14 @@ impl Judge<'_> {
 
     /// Whether a root, of which [`Judge::root`] found nothing to be wrong, may be torn off.
     fn is_suspect(&mut self, head: &Facts) -> bool {
-        let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();
-        if rate.total() >= SAMPLES_NEVER && rate.share() < NEVER {
+        if self.is_never_a_child(head) {
             return false;
         }
-        let hardly_a_root = matches!(head.role, Role::Tool | Role::Llm | Role::Leaf);
         let answers = head.kind == SERVER;
         let usual_child = self.index.is_child(head.operation, USUALLY);
         let named =
             head.names.iter().any(|key| !answers || self.index.offering(key.hash).is_some());
-        (hardly_a_root && (!answers || self.external || self.is_called(head.service)))
+        (is_hardly_a_root(head) && (!answers || self.external || self.is_called(head.service)))
             || head.kind == CONSUMER
             || head.captured.is_some()
             || named
@@ -117,10 +115,16 @@ impl Judge<'_> {
             || (!answers && self.has_company(head))
     }
 
-    /// Whether it is plain that a root is torn off, and as plain that more may be found: a tool's
-    /// that names nobody. The search for its caller is then left to [`Judge::due`].
+    /// Whether spans of its operation are roots, nearly all of them.
+    fn is_never_a_child(&self, head: &Facts) -> bool {
+        let rate = self.index.rates.get(head.operation).copied().unwrap_or_default();
+        rate.total() >= SAMPLES_NEVER && rate.share() < NEVER
+    }
+
+    /// Whether it is plain that a root waits, and as plain that more may be found: one that hardly
+    /// is a root, and that names nobody. The search for its caller is then left to [`Judge::due`].
     fn is_certain_to_wait(&mut self, head: &Facts) -> bool {
-        head.role == Role::Tool
+        (head.role == Role::Tool || (is_hardly_a_root(head) && !self.is_never_a_child(head)))
             && head.names.is_empty()
             && head.captured.is_none()
             && (head.kind != SERVER || self.external || self.is_called(head.service))
@@ -206,7 +210,7 @@ impl Judge<'_> {
             finding.add(Signature::ToolCallRoot);
         }
         if (elsewhere && (keyed || called))
-            || head.captured.is_some_and(|(trace, _)| trace != head.trace)
+            || head.captured.as_ref().is_some_and(|noted| noted.0 != head.trace)
         {
             finding.add(Signature::TraceDiscontinuity);
         }
@@ -310,6 +314,11 @@ impl Judge<'_> {
         });
         Verdict::Tag(Box::new(finding))
     }
+}
+
+/// Whether spans of its role are parts of something, nearly always.
+fn is_hardly_a_root(head: &Facts) -> bool {
+    matches!(head.role, Role::Tool | Role::Llm | Role::Leaf)
 }
 
 /// Whether a root is not its trace's only one, or the trace began before it.

@@ -166,8 +166,8 @@ impl Ledger {
                     few.push(number);
                 }
             }
-            if let Some((trace, _)) = facts.captured {
-                let few = self.noted.entry(trace).or_default();
+            if let Some((trace, _)) = facts.captured.as_deref() {
+                let few = self.noted.entry(*trace).or_default();
                 if few.len() < CANDIDATES {
                     few.push(number);
                 }
@@ -197,7 +197,7 @@ impl Ledger {
             }
         } else if let Some(facts) = &entry.facts {
             facts.names.iter().for_each(|key| leave(&mut self.keys, key.hash, number));
-            facts.captured.iter().for_each(|(at, _)| leave(&mut self.noted, *at, number));
+            facts.captured.iter().for_each(|noted| leave(&mut self.noted, noted.0, number));
         }
         self.bytes = self.bytes.saturating_sub(weight(&entry));
         self.charge.resize(self.bytes);

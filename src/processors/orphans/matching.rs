@@ -7,7 +7,8 @@
 use super::calls;
 use super::facts::{CLIENT, CONSUMER, Facts, PRODUCER, SERVER, Sort};
 use super::holders::Holders;
-use super::index::{Index, Node, Shadows};
+use super::index::{Index, Shadows};
+use super::node::Node;
 use super::process;
 use super::tags::evidence;
 use super::trace::Trace;
@@ -38,8 +39,8 @@ const UNKNOWN_AGENT: f64 = 0.85;
 const ASKED_FOR: f64 = 0.9;
 const ASKED_FOR_NOW: f64 = 0.97;
 
-/// Traces, and what is known of them.
-pub type Traces = SmallVec<[(u128, Trace); 4]>;
+/// Traces, and what is known of them: mostly none, or one, and it is long.
+pub type Traces = SmallVec<[(u128, Trace); 1]>;
 
 /// Nanoseconds.
 const SKEW: u64 = limits::ORPHAN_SKEW.as_nanos() as u64;
@@ -109,7 +110,7 @@ impl Search<'_> {
     /// The context that the head noted, if its trace passed here. In its own trace that may be what
     /// it handed on itself: there it must be of a span that passed, and that is not below it.
     fn captured(&mut self, head: &Facts) -> Option<Match> {
-        let (trace, span) = head.captured?;
+        let (trace, span) = **head.captured.as_ref()?;
         let known = self.index.trace(trace, self.now)?;
         if known.tenant != 0 && known.tenant != head.tenant {
             return None;

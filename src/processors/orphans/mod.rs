@@ -54,6 +54,7 @@ mod ledger;
 mod links;
 mod matching;
 mod meters;
+mod node;
 mod noted;
 mod process;
 mod records;
@@ -165,7 +166,7 @@ tool_parent: agent
 # an attribute of resources or spans; spans with different values are never joined
 tenant: tenant.id
 # memory for heads that wait; beyond it the oldest are judged early
-limit_mib: 32
+limit_mib: 24
 # the memory of traces, span ids, and of calls, agents and tools
 limit_traces: 50000
 limit_spans: 500000

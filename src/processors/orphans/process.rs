@@ -5,7 +5,8 @@
 //! the head began, or of which another one began with it; [`super::holders`] weighs them.
 
 use super::facts::{CONSUMER, Facts, SERVER};
-use super::index::{Index, Node};
+use super::index::Index;
+use super::node::Node;
 use super::words::Role;
 use crate::limits;
 use smallvec::SmallVec;

@@ -11,7 +11,7 @@
 use super::ages::Ages;
 use super::facts::Facts;
 use super::fates::Fates;
-use super::hold::{Block, Hold};
+use super::hold::{Block, Head, Hold};
 use super::index::Index;
 use super::judge::Verdict;
 use super::seen::Seen;
@@ -217,8 +217,8 @@ impl Rewrites {
 
 /// The heads of `block` that have a certain parent, and that.
 fn certain(block: &Block) -> impl Iterator<Item = (&Facts, &Parent)> {
-    block.verdicts.iter().zip(&block.heads).filter_map(|(verdict, head)| {
-        let (Some(Verdict::Tag(finding)), Some(head)) = (verdict, head) else { return None };
+    block.heads().filter_map(|Head { facts: head, verdict, .. }| {
+        let Some(Verdict::Tag(finding)) = verdict else { return None };
         let parent = finding.parent.as_ref()?;
         let sure = parent.tier <= 1 && parent.confidence >= CERTAIN && head.parent.is_none();
         sure.then_some((head, parent))

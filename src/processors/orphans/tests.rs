@@ -121,6 +121,50 @@ fn print(batches: &[bytes::Bytes]) -> Vec<String> {
 }
 
 #[test]
+fn heads_that_are_due_together_leave_together_and_what_waits_longer_stays() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let tool = "0..5ms gen_ai.operation.name=\"execute_tool\"";
+    let dangling = "span 3/c2 parent=c1 \"step\" 0..5ms";
+    for request in [
+        format!("span 2/b1 \"one\" {tool}"),
+        format!("{dangling}\nspan 5/b2 \"two\" {tool}"),
+        format!("span 4/d1 \"three\" {tool}"),
+    ] {
+        assert!(bench.pass_all(parse(&request)).is_empty());
+    }
+    bench.wait(8);
+    // Its trace still grows, so its parent may come.
+    bench.check_untouched("span 3/c3 parent=c2 \"below\" 1ms..2ms");
+    let left = print(&bench.wake(8));
+    assert_eq!((left.len(), bench.held()), (1, 1), "{left:?}");
+    assert_eq!(left[0].matches("orphan.signature=\"tool_call_root\"").count(), 3, "{left:?}");
+    assert!(!left[0].contains("step"), "{left:?}");
+    let left = print(&bench.wake(12));
+    assert_eq!((left.len(), bench.held()), (1, 0), "{left:?}");
+    assert!(left[0].contains("span 3/c2") && left[0].contains("wait_ms=2"), "{left:?}");
+}
+
+#[test]
+fn each_head_waits_as_long_as_it_may_whoever_it_waits_with() {
+    let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
+    let mut held = vec![];
+    for seconds in (0..80).step_by(5) {
+        // Two traces without roots that grow, so that parents may still come.
+        for (trace, since) in [(3, 0), (6, 40)].into_iter().filter(|(_, since)| *since <= seconds) {
+            let parent = if since == seconds { "parent=c1" } else { "parent=c2" };
+            let id = if since == seconds { "c2".to_owned() } else { format!("d{seconds}") };
+            bench.pass_all(parse(&format!("span {trace}/{id} {parent} \"step\" 0..5ms")));
+        }
+        let left = print(&bench.wake(5));
+        assert!(!left.concat().contains("orphan"), "{left:?}");
+        held.push(bench.held());
+    }
+    // The first for 60 s, the second since 40 s.
+    let expected = [vec![1; 8], vec![2; 3], vec![1; 5]].concat();
+    assert_eq!(held, expected);
+}
+
+#[test]
 fn a_head_waits_for_evidence_and_everything_else_passes() {
     let mut bench = Bench::new(Signal::Traces, "orphans", "{}");
     let call = "gen_ai.tool.call.id=\"call_Zx81kQp0aa\"";

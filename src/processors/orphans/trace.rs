@@ -1,7 +1,7 @@
 //! What is remembered of a trace as a whole: its root, its times and the groups that it is of.
 
 use super::facts::Facts;
-use super::index::NONE;
+use super::node::NONE;
 use crate::limits;
 use smallvec::SmallVec;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Candidates for a parent, weighed against each other and against nobody: each has the odds of
 //! what is seen if it is the parent to what is seen if the parent never passed.
 
-use super::index::Node;
 use super::matching::{Found, Match};
+use super::node::Node;
 use super::tags::evidence;
 use crate::limits;
 use smallvec::SmallVec;

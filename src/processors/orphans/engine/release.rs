@@ -1,8 +1,7 @@
 //! Heads that have waited leave.
 
 use super::super::Mode;
-use super::super::facts::Facts;
-use super::super::hold::Block;
+use super::super::hold::{Block, Head};
 use super::super::judge::Verdict;
 use super::super::{learning, rewrite};
 use super::Orphans;
@@ -22,8 +21,8 @@ pub(super) enum Waits {
 }
 
 impl Orphans {
-    /// Judges the heads of a block. Yields the block again if it is to wait longer: for evidence,
-    /// or for the fragments into which its own go.
+    /// Judges the heads of a block. Yields what of it is to wait longer: for evidence, or for the
+    /// fragments into which its own go.
     pub(super) fn release(
         &mut self,
         mut block: Block,
@@ -31,14 +30,21 @@ impl Orphans {
         now: Moment,
         out: &mut Out,
     ) -> Option<Block> {
-        let waited = now.monotonic.saturating_sub(block.came);
-        let last = waits != Waits::All || waited >= self.hold_max;
-        let alone = matches!(waits, Waits::Nothing | Waits::Room) || waited >= self.hold_max;
-        if !block.judge(&mut self.judge(now), last) {
-            return Some(block);
+        let waited = |came| now.monotonic.saturating_sub(came);
+        let most = self.hold_max;
+        let long = |came| waited(came) >= most;
+        let last = |came| waits != Waits::All || long(came);
+        let alone = matches!(waits, Waits::Nothing | Waits::Room) || long(block.came);
+        let whole = self.mode == Mode::Rewrite;
+        let mut longer = None;
+        if !block.judge(&mut self.judge(now), last, whole) {
+            if whole || block.heads().all(Head::waits) {
+                return Some(block);
+            }
+            (block, longer) = block.part();
         }
         let mut moves = vec![];
-        if self.mode == Mode::Rewrite {
+        if whole {
             if !alone && rewrite::awaits(&block, &self.hold) {
                 return Some(block);
             }
@@ -47,30 +53,27 @@ impl Orphans {
             self.rewrites.close(&block);
         }
         let mut edits = std::mem::take(&mut self.edits);
-        let verdicts = std::mem::take(&mut block.verdicts);
-        let heads = verdicts.into_iter().zip(&block.heads);
-        for (((verdict, head), item), number) in heads.zip(block.spans()).zip(0..) {
+        let heads = std::mem::take(&mut block.heads);
+        for (head, item) in heads.into_iter().zip(block.spans()) {
             let mended = rewrite::mend(item, &moves, &self.tags, &mut edits);
-            match (verdict, head) {
-                (Some(Verdict::Tag(mut finding)), Some(head)) => {
-                    finding.wait_ms = i64::try_from(waited.as_millis()).ok();
+            let Some(Head { facts: head, came, verdict, decided }) = head else { continue };
+            match (verdict, head.parent) {
+                (Some(Verdict::Tag(mut finding)), _) => {
+                    finding.wait_ms = i64::try_from(waited(came).as_millis()).ok();
                     if waits == Waits::Room {
                         finding.give_up();
                     }
-                    if block.decided(number).is_none() {
-                        self.link_back(head, &finding, &mut edits);
+                    if decided.is_none() {
+                        self.link_back(&head, &finding, &mut edits);
                     }
-                    self.leaves(item.0.start, head, &finding, block.came);
-                    self.tag(item.0.start, (head, *finding), mended, now, &mut edits);
+                    self.leaves(item.0.start, &head, &finding, came);
+                    self.tag(item.0.start, (&head, *finding), mended, now, &mut edits);
                 }
-                (_, Some(head @ Facts { parent: Some(parent), .. })) => {
-                    if self.seen.contains(head.trace, *parent) {
-                        let span = (head, *parent);
-                        learning::learn(&mut self.index, &self.meters, span, true, now);
-                    } else {
-                        self.meters.open.add(1);
-                    }
+                (_, Some(parent)) if self.seen.contains(head.trace, parent) => {
+                    let span = (&head, parent);
+                    learning::learn(&mut self.index, &self.meters, span, true, now);
                 }
+                (_, Some(_)) => self.meters.open.add(1),
                 _ => {}
             }
         }
@@ -79,6 +82,6 @@ impl Orphans {
         let tagged = !edits.is_empty();
         out.pass(if tagged { block.batch.edited(&mut edits) } else { block.batch });
         self.edits = edits;
-        None
+        longer
     }
 }
