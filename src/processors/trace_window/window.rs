@@ -220,9 +220,9 @@ impl Window {
     /// Lets the oldest traces go if there is too much of anything, with `more` bytes to come. A
     /// little more than needed, so that they leave together.
     fn relieve(&mut self, more: usize, now: Moment, out: &mut Out) {
-        while let Some(cause) = self.pressure(more, 0) {
+        while let Some(cause) = self.pressure(more, false) {
             while let Some(oldest) = self.traces.oldest()
-                && (self.pressure(more, RELIEF).is_some() || self.is_next(oldest))
+                && (self.pressure(more, true).is_some() || self.is_next(oldest))
             {
                 self.release(oldest, cause, now, out);
             }
@@ -233,16 +233,19 @@ impl Window {
         }
     }
 
-    /// What there is too much of, if one part in `relief` is to be free (0 for none).
-    fn pressure(&self, more: usize, relief: usize) -> Option<Cause> {
-        let over = |n: usize, limit: usize| n > limit - limit.checked_div(relief).unwrap_or(0);
-        if over((self.bytes() + more).saturating_sub(self.leaving_bytes), self.limits.bytes) {
+    /// What there is too much of; with `relief`, if a little more is to be free.
+    fn pressure(&self, more: usize, relief: bool) -> Option<Cause> {
+        let over = |n: usize, limit: usize, most: usize| {
+            n > limit - if relief { most.min(limit / RELIEF) } else { 0 }
+        };
+        let bytes = (self.bytes() + more).saturating_sub(self.leaving_bytes);
+        if over(bytes, self.limits.bytes, RELIEF_BYTES) {
             return Some(Cause::Bytes);
         }
-        if over(self.traces.items(), self.limits.spans) {
+        if over(self.traces.items(), self.limits.spans, RELIEF_ITEMS) {
             return Some(Cause::Spans);
         }
-        over(self.traces.held(), self.limits.traces).then_some(Cause::Traces)
+        over(self.traces.held(), self.limits.traces, RELIEF_ITEMS).then_some(Cause::Traces)
     }
 
     /// Whether a trace leaves together with the `leaving` bytes that do.
@@ -308,16 +311,12 @@ impl Window {
 
     /// Gives back what `gone` traces took.
     fn let_go(&mut self, gone: Vec<Gone>) {
-        let mut sparse = vec![];
         for run in gone.into_iter().flat_map(|gone| gone.runs) {
             run.group.ids().into_iter().for_each(|id| self.headers.put_back(id));
-            match self.blocks.let_go(&run) {
-                Some(segment) if !sparse.contains(&segment) => sparse.push(segment),
-                _ => {}
-            }
+            self.blocks.let_go(&run);
         }
-        for segment in sparse {
-            self.blocks.sparse(segment).into_iter().for_each(|block| self.compact(block));
+        while let Some(blocks) = self.blocks.sparse() {
+            blocks.into_iter().for_each(|block| self.compact(block));
         }
         while self.traces.left() > self.limits.left && self.traces.forget(Duration::MAX) {
             self.meters.forgotten.add(1);
@@ -391,8 +390,12 @@ impl Claimed {
     }
 }
 
-/// The part of a bound that is made free when it is reached, one in so many.
+/// What is made free when a bound is reached: one part in so many, at most so many bytes, and items
+/// or traces. Enough for what is behind to take its time per batch seldom; more would have left the
+/// processor's cache before those behind read what leaves and the backend gets it.
 const RELIEF: usize = 64;
+const RELIEF_BYTES: usize = 256 << 10;
+const RELIEF_ITEMS: usize = 512;
 
 /// Bytes from which on a request that leaves whole leaves as it came. Smaller ones are joined: what
 /// is behind takes its time per batch.
