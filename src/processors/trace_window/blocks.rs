@@ -327,6 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn what_empties_in_order_is_not_moved_and_what_is_sparse_is() {
+        let mut blocks = Blocks::new(1000);
+        let runs: Vec<Run> = (0..90).map(|_| block(&mut blocks, 300)).collect();
+        let (old, young) = runs.split_at(60);
+        for run in old {
+            blocks.let_go(run);
+            assert_eq!(blocks.sparse(), None);
+        }
+        let go = young.iter().filter(|run| run.block % 3 != 1);
+        go.for_each(|run| blocks.let_go(run));
+        let mut moved = 0;
+        while let Some(sparse) = blocks.sparse() {
+            for number in sparse {
+                blocks.remove(number);
+                block(&mut blocks, 300);
+                moved += 1;
+            }
+        }
+        assert!((5..=10).contains(&moved), "{moved} of ten");
+        assert!((blocks.full - blocks.held) * FREE_SHARE <= blocks.full);
+    }
+
+    #[test]
     fn what_is_on_its_way_is_not_overwritten() {
         let mut blocks = Blocks::new(1000);
         let mut kept = vec![];

@@ -204,9 +204,9 @@ impl Window {
     /// Lets the oldest traces go if there is too much of anything, with `more` bytes to come. A
     /// little more than needed, so that they leave together.
     fn relieve(&mut self, more: usize, now: Moment, out: &mut Out) {
-        while let Some(cause) = self.pressure(more, false) {
+        while let Some(cause) = self.pressure(more, 0) {
             while let Some(oldest) = self.traces.oldest()
-                && (self.pressure(more, true).is_some() || self.is_next(oldest))
+                && (self.pressure(more, RELIEF).is_some() || self.is_next(oldest))
             {
                 self.release(oldest, cause, now, out);
             }
@@ -217,19 +217,16 @@ impl Window {
         }
     }
 
-    /// What there is too much of; with `relief`, if a little more is to be free.
-    fn pressure(&self, more: usize, relief: bool) -> Option<Cause> {
-        let over = |n: usize, limit: usize, most: usize| {
-            n > limit - if relief { most.min(limit / RELIEF) } else { 0 }
-        };
-        let bytes = (self.bytes() + more).saturating_sub(self.leaving_bytes);
-        if over(bytes, self.limits.bytes, RELIEF_BYTES) {
+    /// What there is too much of, if one part in `relief` is to be free (0 for none).
+    fn pressure(&self, more: usize, relief: usize) -> Option<Cause> {
+        let over = |n: usize, limit: usize| n > limit - limit.checked_div(relief).unwrap_or(0);
+        if over((self.bytes() + more).saturating_sub(self.leaving_bytes), self.limits.bytes) {
             return Some(Cause::Bytes);
         }
-        if over(self.traces.items(), self.limits.spans, RELIEF_ITEMS) {
+        if over(self.traces.items(), self.limits.spans) {
             return Some(Cause::Spans);
         }
-        over(self.traces.held(), self.limits.traces, RELIEF_ITEMS).then_some(Cause::Traces)
+        over(self.traces.held(), self.limits.traces).then_some(Cause::Traces)
     }
 
     /// Whether a trace leaves together with the `leaving` bytes that do.
@@ -374,12 +371,8 @@ impl Claimed {
     }
 }
 
-/// What is made free when a bound is reached: one part in so many, at most so many bytes, and items
-/// or traces. Enough for what is behind to take its time per batch seldom; more would have left the
-/// processor's cache before those behind read what leaves and the backend gets it.
+/// The part of a bound that is made free when it is reached, one in so many.
 const RELIEF: usize = 64;
-const RELIEF_BYTES: usize = 256 << 10;
-const RELIEF_ITEMS: usize = 512;
 
 /// Bytes from which on a request that leaves whole leaves as it came. Smaller ones are joined: what
 /// is behind takes its time per batch.
