@@ -141,8 +141,8 @@ impl Traces {
         size_of::<Option<Trace>>() + 1 + 3 * (size_of::<u32>() + 1)
     }
 
-    /// Finds the traces of `found`; those of which nothing is known begin to be held. All are looked
-    /// up before anything else is done with them: so they wait for their memory together.
+    /// Finds the traces of `found`; those of which nothing is known begin to be held. All are
+    /// looked up before anything else is done with them: so they wait for their memory together.
     pub fn meet(&mut self, found: &mut [Found], now: Duration) {
         let mut looked = std::mem::take(&mut self.looked);
         looked.extend(found.iter().map(|found| {
@@ -190,9 +190,7 @@ impl Traces {
         if let Some(held) = self.held.get_mut(held) {
             held.trace = number;
         }
-        let (known, hasher) = (&self.known, &self.hasher);
-        let again = |number: &u32| hasher.hash_one(known.get(*number).map_or(0, |trace| trace.id));
-        self.numbers.insert_unique(hash, number, again);
+        self.numbers.insert_unique(hash, number, hashes(&self.known, &self.hasher));
         self.link(held, By::First);
         self.link(number, By::Last);
         self.counts.held += 1;
@@ -263,10 +261,7 @@ impl Traces {
     /// Gives back what the table has too much after a flood.
     pub fn shrink(&mut self) {
         if self.numbers.len() < self.numbers.capacity() / 8 {
-            let (known, hasher) = (&self.known, &self.hasher);
-            let again =
-                |number: &u32| hasher.hash_one(known.get(*number).map_or(0, |trace| trace.id));
-            self.numbers.shrink_to(self.numbers.len() * 2, again);
+            self.numbers.shrink_to(self.numbers.len() * 2, hashes(&self.known, &self.hasher));
         }
     }
 
@@ -341,6 +336,11 @@ impl Traces {
             By::Last | By::Use => self.known.get_mut(number).map(|trace| &mut trace.links),
         }
     }
+}
+
+/// The hash of the id of the trace with a number.
+fn hashes(known: &Slab<Trace>, hasher: &RandomState) -> impl Fn(&u32) -> u64 {
+    |number| hasher.hash_one(known.get(*number).map_or(0, |trace| trace.id))
 }
 
 fn spilled(runs: &SmallVec<[Run; 1]>) -> usize {
