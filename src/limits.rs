@@ -302,7 +302,7 @@ pub const WINDOW_MIB: i64 = 64;
 pub const WINDOW_TRACES: i64 = 1_000_000;
 pub const WINDOW_SPANS: i64 = 1_000_000;
 
-/// Traces that are remembered as left, 128 bytes each, in one eighth of the window's memory at
+/// Traces that are remembered as left, 64 bytes each, in one eighth of the window's memory at
 /// most. Key `trace_window.limit_released`; metric `spanloom_trace_window_forgotten_traces`.
 pub const WINDOW_RELEASED: i64 = 100_000;
 

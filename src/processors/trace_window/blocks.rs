@@ -3,7 +3,9 @@
 //! Spans are held for seconds, come on all threads and leave in no order, which is what allocators
 //! are worst at: with an allocation for each request the process took half as much again as was
 //! held. Segments are allocated once, filled one after the other, and free when nothing in them is
-//! held; a sparse one's spans are copied out of it. So what is counted is what is taken.
+//! held. Traces leave about in the order in which they came, so most segments empty by themselves;
+//! where much is free between what is held, the sparsest one's spans are copied out of it. So what
+//! is counted is what is taken.
 
 use super::runs::Run;
 use crate::receipt::Receipts;
@@ -12,6 +14,10 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes that a block takes besides its own: its slot, twice for growth, and its share of lists.
 const BLOCK_BYTES: usize = 192;
+
+/// The part of full segments, one in so many, that may be free between what is held. Of fewer
+/// segments than these the one that empties would be moved for nothing.
+const FREE_SHARE: usize = 4;
 
 /// Free segments that are kept for the next.
 const SPARE: usize = 4;
@@ -51,6 +57,9 @@ pub struct Blocks {
     free_segments: Vec<u32>,
     /// The segment that is being filled.
     open: Option<u32>,
+    /// Bytes of all others, and how many of them are held.
+    full: usize,
+    held: usize,
     spare: Vec<BytesMut>,
     segment_bytes: usize,
     bytes: usize,
@@ -64,6 +73,8 @@ impl Blocks {
             segments: vec![],
             free_segments: vec![],
             open: None,
+            full: 0,
+            held: 0,
             spare: vec![],
             segment_bytes,
             bytes: 0,
@@ -125,6 +136,7 @@ impl Blocks {
     /// A segment with room for `len` bytes.
     fn room(&mut self, len: usize) -> u32 {
         if len > self.segment_bytes / 2 {
+            self.full += len;
             return self.begin(BytesMut::with_capacity(len), len);
         }
         if self.has_room(len)
@@ -132,11 +144,7 @@ impl Blocks {
         {
             return open;
         }
-        if let Some(full) = self.open.take()
-            && self.segment(full).is_some_and(|segment| segment.live == 0)
-        {
-            self.end(full);
-        }
+        self.close();
         let size = self.segment_bytes;
         // What has left may still be on its way.
         let free = self.spare.iter_mut().position(|spare| spare.try_reclaim(size));
@@ -150,6 +158,17 @@ impl Blocks {
         open
     }
 
+    /// The open segment is full.
+    fn close(&mut self) {
+        let Some(number) = self.open.take() else { return };
+        let Some(segment) = self.segment(number) else { return };
+        let live = segment.live;
+        (self.full, self.held) = (self.full + segment.capacity, self.held + segment.held);
+        if live == 0 {
+            self.end(number);
+        }
+    }
+
     fn begin(&mut self, rest: BytesMut, capacity: usize) -> u32 {
         self.bytes += capacity;
         let segment = Some(Segment { rest, capacity, blocks: vec![], live: 0, held: 0 });
@@ -161,11 +180,12 @@ impl Blocks {
         number
     }
 
-    /// Takes a segment out in which nothing is held.
+    /// Takes a full segment out in which nothing is held.
     fn end(&mut self, number: u32) {
         let place = self.segments.get_mut(number as usize);
         let Some(segment) = place.and_then(Option::take) else { return };
         self.free_segments.push(number);
+        (self.full, self.held) = (self.full - segment.capacity, self.held - segment.held);
         if segment.capacity == self.segment_bytes && self.spare.len() < SPARE {
             self.spare.push(segment.rest);
         } else {
@@ -203,6 +223,7 @@ impl Blocks {
         }
         let (segment, after) = (block.segment, block.traces.capacity());
         self.bytes += (after - before) * size_of::<u32>();
+        self.held += if self.open == Some(segment) { 0 } else { run.len() };
         if let Some(segment) = self.segment_mut(segment) {
             segment.held += run.len();
         }
@@ -222,36 +243,42 @@ impl Blocks {
         whole.then_some(block)
     }
 
-    /// `run` is not held any more. Yields its segment if that is sparse now.
-    pub fn let_go(&mut self, run: &Run) -> Option<u32> {
-        let block = self.get_mut(run.block)?;
+    /// `run` is not held any more.
+    pub fn let_go(&mut self, run: &Run) {
+        let Some(block) = self.get_mut(run.block) else { return };
         block.runs -= 1;
         block.leaving = 0;
         let (number, runs) = (block.segment, block.runs);
-        let segment = self.segment_mut(number)?;
-        segment.held -= run.len();
+        self.held -= if self.open == Some(number) { 0 } else { run.len() };
+        if let Some(segment) = self.segment_mut(number) {
+            segment.held -= run.len();
+        }
         if runs == 0
             && let Some(block) = self.remove(run.block)
         {
             // Its share of the claim; those of the batches that it left in go on.
             block.receipts.settle(&Verdict::Accepted);
         }
-        let segment = self.segment(number)?;
-        let sparse = segment.held < segment.capacity / 2 && self.open != Some(number);
-        sparse.then_some(number)
     }
 
-    /// The numbers of the blocks of a sparse segment, if it still is one.
-    pub fn sparse(&mut self, number: u32) -> Vec<u32> {
-        let Some(segment) = self.segment_mut(number) else { return vec![] };
-        if segment.held >= segment.capacity / 2 {
-            return vec![];
+    /// The numbers of the blocks of the sparsest segment, if much is free between what is held and
+    /// that one is half empty.
+    pub fn sparse(&mut self) -> Option<Vec<u32>> {
+        if (self.full - self.held) * FREE_SHARE <= self.full {
+            return None;
         }
+        let open = self.open.map(|open| open as usize);
+        let full = self.segments.iter().enumerate().filter(|(number, _)| Some(*number) != open);
+        let full = full.filter_map(|(number, segment)| Some((number, segment.as_ref()?)));
+        let half = full.filter(|(_, segment)| segment.held < segment.capacity / 2);
+        let (number, _) = half.min_by_key(|(_, segment)| segment.held * 1024 / segment.capacity)?;
+        let segment = self.segment_mut(number as u32)?;
         let mut blocks = std::mem::take(&mut segment.blocks);
         blocks.sort_unstable();
         blocks.dedup();
-        blocks.retain(|block| self.get(*block).is_some_and(|block| block.segment == number));
-        blocks
+        let there = |block: &Block| block.segment as usize == number;
+        blocks.retain(|block| self.get(*block).is_some_and(there));
+        Some(blocks)
     }
 
     /// Takes a block out, with all of its runs.
@@ -300,6 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn what_empties_in_order_is_not_moved_and_what_is_sparse_is() {
+        let mut blocks = Blocks::new(1000);
+        let runs: Vec<Run> = (0..90).map(|_| block(&mut blocks, 300)).collect();
+        let (old, young) = runs.split_at(60);
+        for run in old {
+            blocks.let_go(run);
+            assert_eq!(blocks.sparse(), None);
+        }
+        let go = young.iter().filter(|run| run.block % 3 != 1);
+        go.for_each(|run| blocks.let_go(run));
+        let mut moved = 0;
+        while let Some(sparse) = blocks.sparse() {
+            for number in sparse {
+                blocks.remove(number);
+                block(&mut blocks, 300);
+                moved += 1;
+            }
+        }
+        assert!((5..=10).contains(&moved), "{moved} of ten");
+        assert!((blocks.full - blocks.held) * FREE_SHARE <= blocks.full);
+    }
+
+    #[test]
     fn what_is_on_its_way_is_not_overwritten() {
         let mut blocks = Blocks::new(1000);
         let mut kept = vec![];
@@ -317,7 +367,7 @@ mod tests {
         let large = block(&mut blocks, 5000);
         let beside = block(&mut blocks, 100);
         assert!(blocks.bytes() < 6000 + 3 * 300);
-        assert_eq!(blocks.let_go(&large), None);
+        blocks.let_go(&large);
         assert!(blocks.bytes() < 1000 + 3 * 300);
         assert_eq!(blocks.bytes_of(&small), blocks.bytes_of(&beside));
     }

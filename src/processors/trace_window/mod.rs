@@ -12,7 +12,7 @@
 //! - `limit_mib` is what the process takes for the window: spans and tables fill seven tenths of
 //!   it, the rest is for what exists twice while it leaves. What has left counts in the queues.
 //! - Late spans of a trace that left pass at once, in a batch of their own. Of a trace that left
-//!   only its id is remembered, in a bounded table at 128 bytes at most; one that was forgotten is
+//!   only its id is remembered, in a bounded table at 64 bytes at most; one that was forgotten is
 //!   held anew.
 //! - Held spans are copies, request by request, so that they keep no connection's buffer alive; in
 //!   memory that is sparsely held they are moved together. A request of whole traces leaves as it

@@ -31,6 +31,15 @@ impl Run {
     }
 }
 
+/// A run of a request that comes.
+pub struct Found {
+    /// The id of its trace; 0 if it has none.
+    pub id: u128,
+    /// The number of what is held of its trace, if it is to be held.
+    pub trace: Option<u32>,
+    pub run: Run,
+}
+
 /// What stands around items: the header of the resource group and that of the scope group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {

@@ -254,6 +254,18 @@ fn under_pressure_the_oldest_leave_and_nothing_is_lost() {
 }
 
 #[test]
+fn requests_that_leave_early_in_their_order_are_not_copied() {
+    let mut bench = Bench::new("{limit_mib: 8}");
+    let long = "x".repeat(10_000);
+    for trace in 1..=2000 {
+        let span = |id: u32| format!("span {trace:x}/{id} k=\"{long}\"\n");
+        bench.pass(&(1..=3).map(span).collect::<String>());
+    }
+    assert!(bench.released("bytes") > 1000);
+    assert_eq!(bench.metric("spanloom_trace_window_copied_bytes", ""), 0);
+}
+
+#[test]
 fn what_is_held_is_within_the_limit_however_small_the_spans() {
     let mut bench = Bench::new("{limit_mib: 1}");
     for trace in 1..=10_000 {

@@ -1,8 +1,9 @@
 //! The traces that the window knows: those that are held, and those that left and are remembered.
 //! One table by id; each kind in lists by time, so that every step costs the same however many
-//! there are.
+//! there are. With traces that never come again waiting for memory is most of what this costs, so
+//! what is remembered is small, and what is held of a trace stands apart.
 
-use super::runs::{Gone, Run};
+use super::runs::{Found, Gone, Run};
 use super::slab::Slab;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -28,24 +29,25 @@ pub enum Due {
     Wait,
 }
 
-/// What is known of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    Held(u32),
-    Left(u32),
-}
-
-/// A trace. Times are nanoseconds of the monotonic clock.
+/// A trace that is known. Times are nanoseconds of the monotonic clock.
 struct Trace {
     id: u128,
-    links: [Links; 2],
-    first: u64,
     last: u64,
+    links: Links,
+    /// The number of what is held of it, unless it left.
+    held: u32,
+    left: bool,
+}
+
+/// What is held of a trace.
+struct Held {
+    trace: u32,
+    links: Links,
+    first: u64,
     runs: SmallVec<[Run; 1]>,
     items: u32,
     /// Bytes that it makes as a request, at most.
     size: u32,
-    left: bool,
 }
 
 /// Neighbours in a list.
@@ -67,19 +69,12 @@ const ALONE: Links = Links { before: NONE, after: NONE };
 /// The lists; the latest is last.
 #[derive(Clone, Copy)]
 enum By {
-    /// Held, by their first span.
+    /// What is held, by the first span.
     First,
-    /// Held, by their last.
+    /// Traces that are held, by their last span.
     Last,
-    /// Left, by their last use.
+    /// Traces that left, by their last use. None is in both this and [`By::Last`].
     Use,
-}
-
-impl By {
-    /// Which links of a trace make the list. None is in both [`By::Last`] and [`By::Use`].
-    fn links(self) -> usize {
-        usize::from(!matches!(self, By::First))
-    }
 }
 
 /// Held traces and those that left.
@@ -87,13 +82,21 @@ pub struct Traces {
     timing: Timing,
     numbers: HashTable<u32>,
     hasher: RandomState,
-    slab: Slab<Trace>,
+    known: Slab<Trace>,
+    held: Slab<Held>,
     lists: [List; 3],
+    counts: Counts,
+    /// Bytes of runs that stand outside of their trace.
+    spilled: usize,
+    /// Of the traces that are met the hashes of their ids, and their numbers.
+    looked: Vec<(u64, Option<u32>)>,
+}
+
+#[derive(Default)]
+struct Counts {
     held: usize,
     left: usize,
     items: usize,
-    /// Bytes of runs that stand outside of their trace.
-    spilled: usize,
 }
 
 impl Traces {
@@ -102,128 +105,147 @@ impl Traces {
             timing,
             numbers: HashTable::new(),
             hasher: RandomState::default(),
-            slab: Slab::new(),
+            known: Slab::new(),
+            held: Slab::new(),
             lists: [List { first: NONE, last: NONE }; 3],
-            held: 0,
-            left: 0,
-            items: 0,
+            counts: Counts::default(),
             spilled: 0,
+            looked: vec![],
         }
     }
 
     /// Traces that are held.
     pub fn held(&self) -> usize {
-        self.held
+        self.counts.held
     }
 
     /// Traces that left and are remembered.
     pub fn left(&self) -> usize {
-        self.left
+        self.counts.left
     }
 
     /// Items that are held.
     pub fn items(&self) -> usize {
-        self.items
+        self.counts.items
     }
 
     /// Bytes that all this takes.
     pub fn bytes(&self) -> usize {
-        self.slab.bytes() + self.numbers.allocation_size() + self.spilled
+        let slabs = self.known.bytes() + self.held.bytes();
+        slabs + self.numbers.allocation_size() + self.spilled
     }
 
-    /// Bytes that one trace takes besides its spans, at most.
+    /// Bytes that a trace takes that left, at most.
     pub fn trace_bytes() -> usize {
         // A table is half full at least; its slots are a number and a byte.
         size_of::<Option<Trace>>() + 1 + 3 * (size_of::<u32>() + 1)
     }
 
-    /// What is known of the trace `id`; one of which nothing is begins to be held.
-    pub fn meet(&mut self, id: u128, now: Duration) -> Known {
-        let (slab, hash) = (&self.slab, self.hasher.hash_one(id));
-        let is = |number: &u32| slab.get(*number).is_some_and(|trace| trace.id == id);
-        if let Some(&number) = self.numbers.find(hash, is) {
-            let Some(trace) = self.slab.get_mut(number) else { return Known::Left(number) };
-            let now = nanos(now);
-            let (known, list) = match trace.left {
-                true => (Known::Left(number), By::Use),
-                false => (Known::Held(number), By::Last),
+    /// Finds the traces of `found`; those of which nothing is known begin to be held. All are
+    /// looked up before anything else is done with them: so they wait for their memory together.
+    pub fn meet(&mut self, found: &mut [Found], now: Duration) {
+        let mut looked = std::mem::take(&mut self.looked);
+        looked.extend(found.iter().map(|found| {
+            let hash = self.hasher.hash_one(found.id);
+            (hash, self.find(found.id, hash))
+        }));
+        for (found, (hash, number)) in found.iter_mut().zip(looked.drain(..)) {
+            // One that was not known may have been met since.
+            let number = number.or_else(|| self.find(found.id, hash));
+            found.trace = match number {
+                Some(number) => self.meet_again(number, nanos(now)),
+                None if found.id == 0 => None,
+                None => Some(self.begin(found.id, hash, nanos(now))),
             };
-            if trace.last != now {
-                trace.last = now;
-                self.unlink(number, list);
-                self.link(number, list);
-            }
-            return known;
         }
-        let now = nanos(now);
-        let trace = Trace {
-            id,
-            links: [ALONE; 2],
-            first: now,
-            last: now,
-            runs: SmallVec::new(),
-            items: 0,
-            size: 0,
-            left: false,
+        self.looked = looked;
+    }
+
+    fn find(&self, id: u128, hash: u64) -> Option<u32> {
+        let is = |number: &u32| self.known.get(*number).is_some_and(|trace| trace.id == id);
+        self.numbers.find(hash, is).copied()
+    }
+
+    /// Yields the number of what is held, if the trace has not left.
+    fn meet_again(&mut self, number: u32, now: u64) -> Option<u32> {
+        let trace = self.known.get_mut(number)?;
+        let (held, list) = match trace.left {
+            true => (None, By::Use),
+            false => (Some(trace.held), By::Last),
         };
-        let number = self.slab.insert(trace);
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        let again = |number: &u32| hasher.hash_one(slab.get(*number).map_or(0, |trace| trace.id));
-        self.numbers.insert_unique(hash, number, again);
-        self.link(number, By::First);
+        if trace.last != now {
+            trace.last = now;
+            self.unlink(number, list);
+            self.link(number, list);
+        }
+        held
+    }
+
+    /// Begins to hold a trace. Yields the number of what is held.
+    fn begin(&mut self, id: u128, hash: u64, now: u64) -> u32 {
+        let (links, runs) = (ALONE, SmallVec::new());
+        let held = Held { trace: NONE, links, first: now, runs, items: 0, size: 0 };
+        let held = self.held.insert(held);
+        let number = self.known.insert(Trace { id, last: now, links, held, left: false });
+        if let Some(held) = self.held.get_mut(held) {
+            held.trace = number;
+        }
+        self.numbers.insert_unique(hash, number, hashes(&self.known, &self.hasher));
+        self.link(held, By::First);
         self.link(number, By::Last);
-        self.held += 1;
-        Known::Held(number)
+        self.counts.held += 1;
+        held
     }
 
     /// Gives a held trace a run, `around` which stand so many bytes. Yields its size then.
     pub fn add(&mut self, number: u32, run: Run, around: usize) -> usize {
-        let Some(trace) = self.slab.get_mut(number) else { return 0 };
-        let before = spilled(&trace.runs);
-        trace.runs.push(run);
-        self.spilled += spilled(&trace.runs) - before;
-        trace.items += run.items;
-        self.items += run.items as usize;
-        trace.size = trace.size.saturating_add((run.len() + around) as u32);
-        trace.size as usize
+        let Some(held) = self.held.get_mut(number) else { return 0 };
+        let before = spilled(&held.runs);
+        held.runs.push(run);
+        self.spilled += spilled(&held.runs) - before;
+        held.items += run.items;
+        self.counts.items += run.items as usize;
+        held.size = held.size.saturating_add((run.len() + around) as u32);
+        held.size as usize
     }
 
-    /// Bytes that a trace makes as a request, at most.
+    /// Bytes that a held trace makes as a request, at most.
     pub fn size(&self, number: u32) -> usize {
-        self.slab.get(number).map_or(0, |trace| trace.size as usize)
+        self.held.get(number).map_or(0, |held| held.size as usize)
     }
 
     /// The runs of a held trace.
     pub fn runs(&self, number: u32) -> &[Run] {
-        self.slab.get(number).map_or(&[], |trace| &trace.runs)
+        self.held.get(number).map_or(&[], |held| &held.runs)
     }
 
     /// The same, to be moved.
     pub fn runs_mut(&mut self, number: u32) -> &mut [Run] {
-        self.slab.get_mut(number).map_or(&mut [], |trace| &mut trace.runs)
+        self.held.get_mut(number).map_or(&mut [], |held| &mut held.runs)
     }
 
     /// Lets a held trace go, and remembers that it did.
     pub fn let_go(&mut self, number: u32, now: Duration) -> Option<Gone> {
-        let trace = self.slab.get_mut(number).filter(|trace| !trace.left)?;
-        let runs = std::mem::take(&mut trace.runs);
-        let (items, size) = (trace.items as usize, trace.size as usize);
-        let time = Duration::from_nanos(nanos(now).saturating_sub(trace.first));
-        (trace.left, trace.last) = (true, nanos(now));
         self.unlink(number, By::First);
-        self.unlink(number, By::Last);
-        self.link(number, By::Use);
+        let held = self.held.remove(number)?;
+        let trace = self.known.get_mut(held.trace)?;
+        (trace.left, trace.last) = (true, nanos(now));
+        self.unlink(held.trace, By::Last);
+        self.link(held.trace, By::Use);
+        let Held { runs, items, size, .. } = held;
+        let (items, size) = (items as usize, size as usize);
         self.spilled -= spilled(&runs);
-        self.held -= 1;
-        self.left += 1;
-        self.items -= items;
+        self.counts.held -= 1;
+        self.counts.left += 1;
+        self.counts.items -= items;
+        let time = Duration::from_nanos(nanos(now).saturating_sub(held.first));
         Some(Gone { runs, items, size, time })
     }
 
     /// Forgets the trace that left and was not used for longest, if that was before `since`.
     pub fn forget(&mut self, since: Duration) -> bool {
         let [.., List { first: number, .. }] = self.lists;
-        let Some(trace) = self.slab.get(number).filter(|trace| trace.last <= nanos(since)) else {
+        let Some(trace) = self.known.get(number).filter(|trace| trace.last <= nanos(since)) else {
             return false;
         };
         let hash = self.hasher.hash_one(trace.id);
@@ -231,18 +253,15 @@ impl Traces {
             entry.remove();
         }
         self.unlink(number, By::Use);
-        self.slab.remove(number);
-        self.left -= 1;
+        self.known.remove(number);
+        self.counts.left -= 1;
         true
     }
 
     /// Gives back what the table has too much after a flood.
     pub fn shrink(&mut self) {
         if self.numbers.len() < self.numbers.capacity() / 8 {
-            let (slab, hasher) = (&self.slab, &self.hasher);
-            let again =
-                |number: &u32| hasher.hash_one(slab.get(*number).map_or(0, |trace| trace.id));
-            self.numbers.shrink_to(self.numbers.len() * 2, again);
+            self.numbers.shrink_to(self.numbers.len() * 2, hashes(&self.known, &self.hasher));
         }
     }
 
@@ -265,12 +284,12 @@ impl Traces {
 
     fn first_due(&self) -> Option<(Duration, u32, Due)> {
         let [by_first, by_last, _] = self.lists;
-        let quiet = self.slab.get(by_last.first)?;
-        let old = self.slab.get(by_first.first)?;
+        let quiet = self.known.get(by_last.first)?;
+        let old = self.held.get(by_first.first)?;
         let idle = Duration::from_nanos(quiet.last).saturating_add(self.timing.idle);
         let wait = Duration::from_nanos(old.first).saturating_add(self.timing.wait);
         let (due, number, why) = match idle < wait {
-            true => (idle, by_last.first, Due::Idle),
+            true => (idle, quiet.held, Due::Idle),
             false => (wait, by_first.first, Due::Wait),
         };
         let tick = self.timing.tick.as_nanos().max(1);
@@ -279,22 +298,23 @@ impl Traces {
         Some((due, number, why))
     }
 
-    /// Puts a trace at the end of a list.
+    /// Puts one at the end of a list.
     fn link(&mut self, number: u32, by: By) {
         let Some(list) = self.lists.get_mut(by as usize) else { return };
         let before = std::mem::replace(&mut list.last, number);
         if before == NONE {
             list.first = number;
-        } else {
-            self.join(before, |links| links.after = number, by);
+        } else if let Some(links) = self.links(before, by) {
+            links.after = number;
         }
-        self.join(number, |links| *links = Links { before, after: NONE }, by);
+        if let Some(links) = self.links(number, by) {
+            *links = Links { before, after: NONE };
+        }
     }
 
     /// Takes it out of one.
     fn unlink(&mut self, number: u32, by: By) {
-        let links = self.slab.get(number).and_then(|trace| trace.links.get(by.links()));
-        let Some(&Links { before, after }) = links else { return };
+        let Some(&mut Links { before, after }) = self.links(number, by) else { return };
         let Some(list) = self.lists.get_mut(by as usize) else { return };
         if before == NONE {
             list.first = after;
@@ -302,16 +322,25 @@ impl Traces {
         if after == NONE {
             list.last = before;
         }
-        self.join(before, |links| links.after = after, by);
-        self.join(after, |links| links.before = before, by);
-    }
-
-    fn join(&mut self, number: u32, change: impl FnOnce(&mut Links), by: By) {
-        let trace = self.slab.get_mut(number);
-        if let Some(links) = trace.and_then(|trace| trace.links.get_mut(by.links())) {
-            change(links);
+        if let Some(links) = self.links(before, by) {
+            links.after = after;
+        }
+        if let Some(links) = self.links(after, by) {
+            links.before = before;
         }
     }
+
+    fn links(&mut self, number: u32, by: By) -> Option<&mut Links> {
+        match by {
+            By::First => self.held.get_mut(number).map(|held| &mut held.links),
+            By::Last | By::Use => self.known.get_mut(number).map(|trace| &mut trace.links),
+        }
+    }
+}
+
+/// The hash of the id of the trace with a number.
+fn hashes(known: &Slab<Trace>, hasher: &RandomState) -> impl Fn(&u32) -> u64 {
+    |number| hasher.hash_one(known.get(*number).map_or(0, |trace| trace.id))
 }
 
 fn spilled(runs: &SmallVec<[Run; 1]>) -> usize {

@@ -3,8 +3,8 @@
 use super::blocks::Blocks;
 use super::headers::Headers;
 use super::meters::{Cause, Meters};
-use super::runs::{self, Gone, Group, Run};
-use super::traces::{Due, Known, Traces};
+use super::runs::{self, Found, Gone, Group, Run};
+use super::traces::{Due, Traces};
 use super::{Limits, timing};
 use crate::account::Charge;
 use crate::batch::{Batch, Signal};
@@ -20,13 +20,6 @@ use crate::verdict::Verdict;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::time::Duration;
-
-/// A run of a request.
-struct Found {
-    /// The number of its trace; `None` if it is not held.
-    trace: Option<u32>,
-    run: Run,
-}
 
 /// The processor.
 pub struct Window {
@@ -80,8 +73,7 @@ impl Window {
 
     /// Finds the runs of `batch`, with what stands around them in use until [`Window::done`].
     fn find(&mut self, batch: &Batch, now: Moment) {
-        let (mut before, mut trace, mut late) = (&[][..], None, 0);
-        let (mut content, mut all_late) = (vec![], 0);
+        let mut content = vec![];
         for resource in batch.request().resource_groups() {
             let around = header(batch, resource.0, resource_group::SCOPE_GROUPS, &mut content);
             let id = self.headers.take(around);
@@ -92,35 +84,27 @@ impl Window {
                 self.groups.push(group);
                 for field in scope.item_fields() {
                     let item = field.message().and_then(|item| item.field(self.trace_id));
-                    let key = item.map(|field| field.bytes()).unwrap_or_default();
-                    if key != before {
-                        before = key;
-                        let known = trace_key(key).map(|id| self.traces.meet(id, now.monotonic));
-                        late = usize::from(matches!(known, Some(Known::Left(_))));
-                        trace = match known {
-                            Some(Known::Held(number)) => Some(number),
-                            Some(Known::Left(_)) | None => None,
-                        };
-                    }
-                    all_late += late;
+                    let id = item.and_then(|field| trace_key(field.bytes())).unwrap_or(0);
                     let (at, end) = (field.at as u32, field.end as u32);
                     match self.found.last_mut() {
-                        Some(Found { trace: of, run })
-                            if *of == trace && run.end == at && run.group == group =>
+                        Some(Found { id: of, run, .. })
+                            if *of == id && run.end == at && run.group == group =>
                         {
                             run.end = end;
                             run.items += 1;
                         }
                         _ => {
                             let run = Run { block: 0, group, at, end, items: 1 };
-                            self.found.push(Found { trace, run });
+                            self.found.push(Found { id, trace: None, run });
                         }
                     }
                 }
             }
             self.headers.put_back(id);
         }
-        self.meters.late.add(all_late);
+        self.traces.meet(&mut self.found, now.monotonic);
+        let late = self.found.iter().filter(|found| found.id != 0 && found.trace.is_none());
+        self.meters.late.add(late.map(|found| found.run.items as usize).sum());
     }
 
     /// Ends the use of what stands around the runs of the request at hand.
@@ -146,7 +130,7 @@ impl Window {
         };
         self.blocks.claim(block, batch.receipts.clone());
         let (mut at, mut large) = (0, None);
-        for Found { trace, run } in &mut found {
+        for Found { trace, run, .. } in &mut found {
             let Some(trace) = *trace else { continue };
             run.block = block;
             if !whole {
@@ -308,16 +292,12 @@ impl Window {
 
     /// Gives back what `gone` traces took.
     fn let_go(&mut self, gone: Vec<Gone>) {
-        let mut sparse = vec![];
         for run in gone.into_iter().flat_map(|gone| gone.runs) {
             run.group.ids().into_iter().for_each(|id| self.headers.put_back(id));
-            match self.blocks.let_go(&run) {
-                Some(segment) if !sparse.contains(&segment) => sparse.push(segment),
-                _ => {}
-            }
+            self.blocks.let_go(&run);
         }
-        for segment in sparse {
-            self.blocks.sparse(segment).into_iter().for_each(|block| self.compact(block));
+        while let Some(blocks) = self.blocks.sparse() {
+            blocks.into_iter().for_each(|block| self.compact(block));
         }
         while self.traces.left() > self.limits.left && self.traces.forget(Duration::MAX) {
             self.meters.forgotten.add(1);
