@@ -399,7 +399,8 @@ mod tests {
         let groups = Request::new(&bytes).resource_groups().flat_map(|g| g.scope_groups());
         let all: Vec<_> = groups.flat_map(|group| group.spans()).collect();
         let mut edits = Edits::default();
-        all.iter().for_each(|span| drop(edits.reserve(span.0)));
+        let places: Vec<_> = all.iter().map(|span| edits.reserve(span.0)).collect();
+        assert_eq!(places.len(), 2);
         edits.append(all[1].0, |out| put_attribute(out, 9, "k"));
         let edited = edits.apply(&bytes);
         assert!(edited.windows(5).any(|window| window == &spans[..5]), "{edited:?}");
