@@ -49,7 +49,7 @@ const LONG: Run = Run {
     seconds: 120,
     orphans: "",
     window: "{}",
-    limits: limits(32, 64, 100_000, 50_000),
+    limits: limits(24, 64, 100_000, 50_000),
     slack: 8 << 10,
 };
 
