@@ -161,6 +161,84 @@ scope \"empty\"
         assert_eq!(found, [without(others), without(alone)], "{named:?}");
     }
 
+    /// A request of random groups, as lines; no two spans have the same id.
+    fn random_request(random: &mut fastrand::Rng) -> Vec<String> {
+        let (mut lines, mut id) = (vec![], 0);
+        for resource in 0..random.usize(1..4) {
+            lines.push(format!("resource r={resource}"));
+            for scope in 0..random.usize(1..4) {
+                lines.push(format!("scope \"{resource}.{scope}\""));
+                for _ in 0..random.usize(1..5) {
+                    id += 1;
+                    lines.push(format!("span 1/{id:x} \"a\" k=1 l=2"));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Of the lines of a request those whose spans `stay`, and the groups that have some.
+    fn with_groups(lines: &[&str], stays: impl Fn(&str) -> bool) -> String {
+        let (mut found, mut above) = (String::new(), ["", ""]);
+        for line in lines {
+            match line.split(' ').next() {
+                Some("resource") => above = [line, ""],
+                Some("scope") => above[1] = line,
+                _ if stays(line) => {
+                    let groups = above.iter_mut().map(std::mem::take);
+                    groups.filter(|group| !group.is_empty()).chain([*line]).for_each(|line| {
+                        found += line;
+                        found += "\n";
+                    });
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn whatever_is_cut_out_both_parts_are_the_edited_whole() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..500 {
+            let bytes = text::parse(&random_request(&mut random).join("\n")).unwrap();
+            let bytes = Bytes::from(bytes);
+            let (mut edits, mut starts, mut named) = (Edits::default(), vec![], vec![]);
+            let share = random.u32(1..9);
+            for group in Request::new(&bytes).resource_groups().flat_map(|g| g.scope_groups()) {
+                for span in group.spans() {
+                    let place = edits.reserve(span.0);
+                    for attribute in span.attributes().filter(|_| random.bool()) {
+                        edits.remove(span.0, &attribute.field);
+                    }
+                    let name = span.0.field(5).unwrap();
+                    match random.u32(..3) {
+                        0 => edits.remove(span.0, &name),
+                        1 => edits.replace(span.0, &name, |out| put_bytes_field(out, 5, b"bc")),
+                        _ => {
+                            edits.fill(place, |out| put_bytes_field(out, 3, b"state"));
+                        }
+                    }
+                    if random.u32(..8) < share {
+                        starts.push(span.0.start);
+                        named.push(u64::from_be_bytes(span.span_id().try_into().unwrap()));
+                    }
+                }
+            }
+            let whole = text::print(&TRACES, &edits.apply(&bytes));
+            let alone = text::print(&TRACES, &cut(&mut edits, &bytes, &starts));
+            let rest = text::print(&TRACES, &edits.apply(&bytes));
+            assert_eq!(edits.removed_items(), starts.len());
+            let lines: Vec<&str> = whole.lines().collect();
+            let is_cut = |line: &str| {
+                let id = line.split(['/', ' ']).nth(2).unwrap();
+                named.contains(&u64::from_str_radix(id, 16).unwrap())
+            };
+            assert_eq!(alone, with_groups(&lines, is_cut));
+            assert_eq!(rest, with_groups(&lines, |line| !is_cut(line)));
+        }
+    }
+
     #[test]
     fn what_is_appended_to_groups_stands_in_both() {
         let bytes = Bytes::from(text::parse("span 1/1\nspan 1/2").unwrap());

@@ -34,9 +34,17 @@ pub struct Edits {
     removed_items: usize,
 }
 
-/// A place that was reserved.
+/// Places that are reserved at most: a request may have half a million empty items, and each place
+/// takes 40 bytes. What belongs elsewhere is appended when it is known.
+const RESERVED_MAX: usize = 1 << 15;
+
+/// A place that was reserved: its number, and where its message starts.
 #[derive(Clone, Copy, Debug)]
-pub struct Place(u32);
+pub struct Place(u32, u32);
+
+/// What was put in a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Filling(Range);
 
 impl Edits {
     /// Whether there are none: places that were reserved and left empty are no edits.
@@ -95,39 +103,46 @@ impl Edits {
     /// Puts the fields that `write` appends at the end of `message`.
     pub fn append(&mut self, message: Message<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         let new = self.put(write);
-        let at = message.start as u32;
-        self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
+        self.append_range(message.start as u32, new);
     }
 
     /// Reserves a place at the end of `message` for what is known later. What is put there then
     /// stands in order, as nothing does that is appended later.
     pub fn reserve(&mut self, message: Message<'_>) -> Place {
-        let (at, place) = (message.start as u32, self.reserved.len() as u32);
-        let new = (RESERVED, place);
-        self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
-        self.reserved.push(None);
-        self.empty += 1;
-        Place(place)
-    }
-
-    /// Puts the fields that `write` appends in a reserved place.
-    pub fn fill(&mut self, place: Place, write: impl FnOnce(&mut Vec<u8>)) {
-        let new = self.put(write);
-        self.occupy(place, Some(new));
-    }
-
-    /// Puts the same as in the place `other` in a reserved place.
-    pub fn fill_as(&mut self, place: Place, other: Place) {
-        let new = self.reserved.get(other.0 as usize).copied().flatten();
-        self.new_bytes += new.map_or(0, |(from, to)| (to - from) as usize);
-        self.occupy(place, new);
-    }
-
-    fn occupy(&mut self, place: Place, new: Option<Range>) {
-        if let Some(range) = self.reserved.get_mut(place.0 as usize) {
-            self.empty -= usize::from(range.is_none() && new.is_some());
-            *range = range.or(new);
+        let (at, number) = (message.start as u32, self.reserved.len() as u32);
+        if self.reserved.len() < RESERVED_MAX {
+            self.append_range(at, (RESERVED, number));
+            self.reserved.push(None);
+            self.empty += 1;
         }
+        Place(number, at)
+    }
+
+    /// Puts the fields that `write` appends in a reserved place, in which nothing is yet.
+    pub fn fill(&mut self, place: Place, write: impl FnOnce(&mut Vec<u8>)) -> Filling {
+        let range = self.put(write);
+        self.occupy(place, range);
+        Filling(range)
+    }
+
+    /// Puts there what was put in another place of this request.
+    pub fn fill_again(&mut self, place: Place, Filling(range): Filling) {
+        self.new_bytes += (range.1 - range.0) as usize;
+        self.occupy(place, range);
+    }
+
+    fn occupy(&mut self, Place(number, at): Place, new: Range) {
+        match self.reserved.get_mut(number as usize) {
+            Some(range) => {
+                self.empty -= usize::from(range.is_none());
+                *range = Some(new);
+            }
+            None => self.append_range(at, new),
+        }
+    }
+
+    fn append_range(&mut self, at: u32, new: Range) {
+        self.list.push(Edit { message: at, at, end: at, new, append: true, items: 0 });
     }
 
     fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range {
@@ -322,8 +337,8 @@ mod tests {
                 places.push(edits.reserve(span.0));
                 edits.append(span.0, |out| put_attribute(out, 9, "last"));
             }
-            edits.fill(places[2], |out| put_attribute(out, 9, "first"));
-            edits.fill_as(places[0], places[2]);
+            let first = edits.fill(places[2], |out| put_attribute(out, 9, "first"));
+            edits.fill_again(places[0], first);
             let first = spans[3].attributes().next().unwrap().field;
             edits.remove(spans[3].0, &first);
         });
@@ -340,14 +355,36 @@ mod tests {
         let spans: Vec<_> = groups.flat_map(|group| group.spans()).collect();
         let places: Vec<_> = spans.iter().map(|span| edits.reserve(span.0)).collect();
         assert!(edits.is_empty());
-        edits.fill_as(places[0], places[1]);
-        assert!(edits.is_empty(), "nothing was there");
         assert_eq!(edits.apply(&request).as_ptr(), request.as_ptr());
         edits.fill(places[1], |out| put_attribute(out, 9, "k"));
         assert!(!edits.is_empty());
         assert_eq!(edits.new_bytes(), 5);
         let printed = text::print(&TRACES, &edits.apply(&request));
         assert_eq!(printed, "resource -\nscope -\nspan 1/1\nspan 1/2 k=null\n");
+    }
+
+    #[test]
+    fn beyond_the_bound_of_places_what_is_put_there_is_appended() {
+        let spans = [0x12, 0x00].repeat(RESERVED_MAX + 3);
+        let mut bytes = vec![];
+        put_message_field(&mut bytes, request::RESOURCE_GROUPS, |out| {
+            put_message_field(out, resource_group::SCOPE_GROUPS, |out| out.extend(&spans));
+        });
+        let bytes = Bytes::from(bytes);
+        let mut edits = Edits::default();
+        let groups = Request::new(&bytes).resource_groups().flat_map(|g| g.scope_groups());
+        let spans = groups.flat_map(|group| group.spans());
+        let places: Vec<_> = spans.map(|span| edits.reserve(span.0)).collect();
+        assert_eq!((edits.len(), edits.is_empty()), (RESERVED_MAX, true));
+        let first = edits.fill(places[RESERVED_MAX + 1], |out| put_attribute(out, 9, "k"));
+        edits.fill_again(places[1], first);
+        edits.fill_again(places[RESERVED_MAX + 2], first);
+        let printed = text::print(&TRACES, &edits.apply(&bytes));
+        let spans: Vec<_> = printed.lines().filter(|line| line.starts_with("span")).collect();
+        let filled = spans.iter().enumerate().filter(|(_, span)| span.ends_with("k=null"));
+        let filled: Vec<usize> = filled.map(|(number, _)| number).collect();
+        assert_eq!(filled, [1, RESERVED_MAX + 1, RESERVED_MAX + 2]);
+        assert_eq!(spans.len(), RESERVED_MAX + 3);
     }
 
     #[test]

@@ -59,7 +59,7 @@ use crate::config::{Component, Key, Problems, Section};
 use crate::limits;
 use crate::metadata::is_credential;
 use crate::moment::Moment;
-use crate::otlp::edit::{Edits, Place};
+use crate::otlp::edit::{Edits, Filling};
 use crate::otlp::fields::{log_record, resource, span};
 use crate::otlp::view::{self, ResourceGroup};
 use crate::otlp::wire::Message;
@@ -230,8 +230,8 @@ struct Baggage {
     /// The attribute with baggage that came last in this batch, and what it holds: a service notes
     /// the same on one span after the other.
     captured: Option<(Vec<u8>, Set)>,
-    /// What an item got last, beside the targets that it has: where, and what.
-    written: Option<(Place, Arc<Values>, u32)>,
+    /// What an item got last: as edit, as values, and for an item that has which targets.
+    written: Option<(Filling, Arc<Values>, u32)>,
     promoted: usize,
     beyond: usize,
     /// The number of the items' field with attributes.
@@ -384,14 +384,14 @@ impl Baggage {
         self.promoted += missing;
         // One item after the other of a trace gets the same.
         match &self.written {
-            Some((place, known, present))
+            Some((filling, known, present))
                 if Arc::ptr_eq(known, set) && *present == node.present =>
             {
-                edits.fill_as(node.place, *place);
+                edits.fill_again(node.place, *filling);
             }
             _ => {
-                edits.fill(node.place, |out| set.put(node.present, self.attributes, out));
-                self.written = Some((node.place, set.clone(), node.present));
+                let write = |out: &mut Vec<u8>| set.put(node.present, self.attributes, out);
+                self.written = Some((edits.fill(node.place, write), set.clone(), node.present));
             }
         }
     }
