@@ -25,6 +25,10 @@ pub const ORPHAN_MIB: i64 = 24;
 /// Held heads are judged at multiples of this time, so that they leave together.
 pub const ORPHAN_TICK: Duration = Duration::from_millis(500);
 
+/// Bytes up to which what is held of several requests, and due together, is one block: above it
+/// what a block costs is nothing beside its spans, and below it little is judged early at once.
+pub const ORPHAN_BLOCK: usize = 32 << 10;
+
 /// Boundary spans (calls, agents, tools) that are remembered as parents: 300 bytes each with their
 /// keys. Key `orphans.limit_boundaries`; metric `spanloom_orphans_boundaries`.
 pub const ORPHAN_BOUNDARIES: i64 = 100_000;

@@ -28,10 +28,6 @@ use std::time::Duration;
 /// Roots are judged every so many times that their block is.
 const ROOTS_EVERY: u32 = 4;
 
-/// Bytes up to which what is held of several requests becomes one block: what leaves together costs
-/// little more than one span.
-const BLOCK: usize = 32 << 10;
-
 /// Bytes in a line of memory.
 const LINE: usize = 64;
 
@@ -150,9 +146,9 @@ impl Block {
     /// what is held for a while is not to take twice as much as it needs.
     fn append(&mut self, other: Block) {
         let (all, bytes) = (self.heads.len(), self.batch.bytes().len().max(1));
-        self.batch.append(other.batch, BLOCK);
+        self.batch.append(other.batch, limits::ORPHAN_BLOCK);
         if self.heads.capacity() - all < other.heads.len() {
-            let more = all.min((BLOCK * all / bytes).saturating_sub(all));
+            let more = all.min((limits::ORPHAN_BLOCK * all / bytes).saturating_sub(all));
             self.heads.reserve_exact(other.heads.len().max(more));
         }
         self.heads.extend(other.heads);
@@ -254,7 +250,7 @@ impl Hold {
         let mut due_then = self.blocks.range((due, 0)..=(due, u64::MAX));
         let (at, held) = due_then.next_back().filter(|_| !whole)?;
         let bytes = held.batch.bytes().len() + block.batch.bytes().len();
-        (bytes <= BLOCK).then_some(*at)
+        (bytes <= limits::ORPHAN_BLOCK).then_some(*at)
     }
 
     /// Whether a head waits for who offers `key`.
