@@ -127,9 +127,10 @@ impl Shadows {
 /// The index.
 pub struct Index {
     nodes: VecDeque<Node>,
-    /// The number of the first in the queue, and when it came, or one before it: it was touched
-    /// last so long ago that to look costs more than all else that is done for a request.
+    /// The number of the first in the queue.
     first: u64,
+    /// When that came, or one before it: its own memory was touched last so long ago that to look
+    /// there for each request is slow.
     oldest: Duration,
     limit: usize,
     /// The trace of the spans that came last in a row, and what it is to know of them.
