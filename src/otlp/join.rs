@@ -3,7 +3,7 @@
 //! A request is one repeated field, so joining is concatenation. A cut prefers the boundaries
 //! that cost nothing: runs of resource groups are slices of the request. Only a group that alone
 //! exceeds the budget is taken apart, by scope groups and then by items, and only then bytes are
-//! copied: each fragment repeats what stands around its items (resource, scope, schema URLs,
+//! copied, once: each fragment repeats what stands around its items (resource, scope, schema URLs,
 //! unknown fields). An item is never cut; one that exceeds the budget gets a part of its own, so
 //! that whoever refuses it refuses nothing else.
 
@@ -11,6 +11,7 @@ use super::fields::{metric, request, resource_group, scope_group};
 use super::schema::{self, METRICS};
 use super::wire::{Field, Message, WireType, put_tag, put_varint, varint_len};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// What fragments repeat may take up to one part in this many of the budget. Each two fragments
 /// in a row together exceed what is left of the budget, so taking a group apart adds two thirds
@@ -71,6 +72,25 @@ struct Cutter {
     parts: Vec<Part>,
 }
 
+/// What a part takes of a request: fields that stand in a row are one range.
+#[derive(Default)]
+struct Body {
+    ranges: Vec<Range<usize>>,
+    len: usize,
+    items: usize,
+}
+
+impl Body {
+    fn push(&mut self, field: Field<'_>, items: usize) {
+        match self.ranges.last_mut().filter(|last| last.end == field.at) {
+            Some(last) => last.end = field.end,
+            None => self.ranges.push(field.at..field.end),
+        }
+        self.len += field.end - field.at;
+        self.items += items;
+    }
+}
+
 /// The fields that hold the next level, from the request down.
 pub const CHILDREN: [u32; 3] =
     [request::RESOURCE_GROUPS, resource_group::SCOPE_GROUPS, scope_group::ITEMS];
@@ -80,31 +100,35 @@ impl Cutter {
     fn cut(&mut self, request: &[u8], field: Field<'_>) {
         let level = self.headers.len() + 1;
         let children = CHILDREN.get(level).copied();
-        let header = field.message().into_iter().flat_map(Message::fields);
-        let header = header.filter(|f| Some(f.number) != children);
-        self.headers.push(header.flat_map(|f| bytes_of(request, f)).copied().collect());
+        let (mut header, mut parts) = (vec![], vec![]);
+        for inside in field.message().into_iter().flat_map(Message::fields) {
+            match Some(inside.number) == children {
+                true => parts.push(inside),
+                false => header.extend_from_slice(bytes_of(request, inside)),
+            }
+        }
+        self.headers.push(header);
         let repeated: usize = self.headers.iter().map(Vec::len).sum();
         if repeated > self.max / HEADER_SHARE {
             self.headers.pop();
-            let items = self.items_in(field);
-            return self.emit(bytes_of(request, field), items);
+            let mut whole = Body::default();
+            whole.push(field, self.items_in(field));
+            return self.emit(request, whole);
         }
-        let (mut body, mut items) = (vec![], 0);
-        let fields = field.message().into_iter().flat_map(Message::fields);
-        for child in fields.filter(|f| Some(f.number) == children) {
-            let bytes = bytes_of(request, child);
-            if !body.is_empty() && self.framed(body.len() + bytes.len()) > self.max {
-                self.emit(&std::mem::take(&mut body), std::mem::take(&mut items));
+        let mut body = Body::default();
+        for child in parts {
+            let len = child.end - child.at;
+            if body.len > 0 && self.framed(body.len + len) > self.max {
+                self.emit(request, std::mem::take(&mut body));
             }
-            if self.framed(bytes.len()) > self.max && level < 2 {
+            if self.framed(len) > self.max && level < 2 {
                 self.cut(request, child);
             } else {
-                body.extend_from_slice(bytes);
-                items += self.items_in(child);
+                body.push(child, self.items_in(child));
             }
         }
-        if !body.is_empty() {
-            self.emit(&body, items);
+        if body.len > 0 {
+            self.emit(request, body);
         }
         self.headers.pop();
     }
@@ -115,16 +139,18 @@ impl Cutter {
     }
 
     /// Adds a part that holds `body` inside all headers.
-    fn emit(&mut self, body: &[u8], items: usize) {
-        let mut out = Vec::with_capacity(self.framed(body.len()));
+    fn emit(&mut self, request: &[u8], body: Body) {
+        let mut out = Vec::with_capacity(self.framed(body.len));
         for (k, (header, number)) in self.headers.iter().zip(CHILDREN).enumerate() {
-            let inner = framed(self.headers.get(k + 1..).unwrap_or_default(), body.len());
+            let inner = framed(self.headers.get(k + 1..).unwrap_or_default(), body.len);
             put_tag(&mut out, number, WireType::Len);
             put_varint(&mut out, (header.len() + inner) as u64);
             out.extend_from_slice(header);
         }
-        out.extend_from_slice(body);
-        self.parts.push(Part { bytes: Bytes::from(out), items });
+        for range in body.ranges {
+            out.extend_from_slice(request.get(range).unwrap_or_default());
+        }
+        self.parts.push(Part { bytes: Bytes::from(out), items: body.items });
     }
 
     /// The items in `field`, which stands inside all headers.
@@ -271,6 +297,30 @@ span 2/4 \"four\"
         put_bytes_field(&mut bytes, 99, b"unknown");
         let parts = split(&TRACES, &Bytes::from(bytes), 100);
         assert!(parts.last().unwrap().bytes.ends_with(b"unknown"));
+    }
+
+    #[test]
+    fn what_stands_between_items_is_repeated_before_them() {
+        use super::super::wire::put_message_field as put;
+        // A span of 100 bytes by its name, or an unknown field.
+        let of = |fields: &[&str]| {
+            let mut out = vec![];
+            put(&mut out, 1, |out| {
+                put(out, 2, |out| {
+                    for name in fields {
+                        match name.parse::<u32>() {
+                            Ok(number) => put_bytes_field(out, number, b"unknown"),
+                            Err(_) => put_bytes_field(out, 2, name.repeat(100).as_bytes()),
+                        }
+                    }
+                });
+            });
+            Bytes::from(out)
+        };
+        let parts = split(&TRACES, &of(&["a", "b", "98", "c", "d", "99"]), 350);
+        let bytes: Vec<_> = parts.iter().map(|part| part.bytes.clone()).collect();
+        assert_eq!(bytes, [of(&["98", "99", "a", "b", "c"]), of(&["98", "99", "d"])]);
+        assert_eq!(parts.iter().map(|part| part.items).collect::<Vec<_>>(), [3, 1]);
     }
 
     #[test]
