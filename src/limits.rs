@@ -318,6 +318,19 @@ pub const WINDOW_PORTION: usize = 768 << 10;
 /// twice while it leaves, and for what an allocator keeps of that when it is freed: measured.
 pub const WINDOW_HELD_PERCENT: usize = 70;
 
+/// The part of a window that one trace may take while the window is crowded, one in so many: by
+/// default 2.8 MiB, some 4,000 spans without content. One that never ends then leaves before it
+/// drives out the others. Metric `otelcol_processor_groupbytrace_traces_released` with the cause
+/// `size`, as for the next two.
+pub const WINDOW_TRACE_SHARE: usize = 16;
+
+/// A window is crowded when more than one part in so many is taken: in one that is nearly empty a
+/// large trace takes room from nobody.
+pub const WINDOW_CROWDED_SHARE: usize = 4;
+
+/// Bytes that one trace may take in any case. It leaves as one request, and may double on its way.
+pub const WINDOW_TRACE_BYTES: usize = REQUEST_BYTES / 2;
+
 /// The part of a window's memory that traces which left may take at most, one in so many.
 pub const WINDOW_LEFT_SHARE: usize = 8;
 

@@ -7,8 +7,9 @@
 //! - A trace leaves when no span of it came for `idle`, or at `wait` after its first span,
 //!   whichever is first. Traces that are due together leave together.
 //! - What is held is bounded in bytes, spans and traces. At a bound the traces leave early that
-//!   came first; a trace that alone makes half of the largest request leaves too. Nothing is
-//!   dropped for want of room, and every cause is counted.
+//!   came first. While more than a quarter is taken a trace leaves that alone takes a sixteenth, so
+//!   that one that never ends does not drive out all others; one that makes half of the largest
+//!   request leaves in any case. Nothing is dropped for want of room, and every cause is counted.
 //! - `limit_mib` is what the process takes for the window: spans and tables fill seven tenths of
 //!   it, the rest is for what exists twice while it leaves. What has left counts in the queues.
 //! - Late spans of a trace that left pass at once, in a batch of their own. Of a trace that left
@@ -124,6 +125,8 @@ fn timing(section: &Section) -> Timing {
 /// How much is held.
 struct Limits {
     pub bytes: usize,
+    /// Bytes of one trace while the window is crowded.
+    pub trace: usize,
     pub spans: usize,
     pub traces: usize,
     /// Traces that are remembered, and how long.
@@ -134,11 +137,13 @@ struct Limits {
 impl Limits {
     /// What one shard has of them.
     pub fn new(section: &Section, setup: &Setup<'_>) -> Limits {
-        let bytes = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
-        let bytes = setup.portion(bytes);
+        let all = usize::try_from(section.bytes("limit_mib")).unwrap_or(usize::MAX);
+        let bytes = setup.portion(all);
         let left = bytes / limits::WINDOW_LEFT_SHARE / Traces::trace_bytes();
+        let held = |bytes: usize| bytes / 100 * limits::WINDOW_HELD_PERCENT;
         Limits {
-            bytes: bytes / 100 * limits::WINDOW_HELD_PERCENT,
+            bytes: held(bytes),
+            trace: (held(all) / limits::WINDOW_TRACE_SHARE).min(limits::WINDOW_TRACE_BYTES),
             spans: setup.portion(section.count("limit_spans")),
             traces: setup.portion(section.count("num_traces")),
             left: setup.portion(section.count("limit_released")).min(left),

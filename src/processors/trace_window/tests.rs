@@ -254,6 +254,26 @@ fn under_pressure_the_oldest_leave_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_trace_that_takes_more_than_its_share_leaves_once_room_is_short() {
+    let mut bench = Bench::new("{limit_mib: 16}");
+    let long = "x".repeat(100_000);
+    let mut span = |trace: u32, id: u32| bench.pass(&format!("span {trace:x}/{id:x} k=\"{long}\""));
+    assert!(span(1, 1).is_empty(), "it is the oldest");
+    // Of seven tenths of 16 MiB a sixteenth are seven of these spans, and a quarter are 29.
+    for id in 1..=20 {
+        assert!(span(2, id).is_empty(), "there is room");
+    }
+    for trace in 3..=12 {
+        assert!(span(trace, 1).is_empty());
+    }
+    let left = span(2, 21);
+    assert_eq!(left.concat().matches("span 2/").count(), 21, "all of it leaves");
+    assert!(span(1, 2).is_empty(), "the oldest stays");
+    assert_eq!(span(2, 22).len(), 1, "it is late");
+    assert_eq!((bench.released("size"), bench.released("bytes")), (1, 0));
+}
+
+#[test]
 fn requests_that_leave_early_in_their_order_are_not_copied() {
     let mut bench = Bench::new("{limit_mib: 8}");
     let long = "x".repeat(10_000);

@@ -129,6 +129,10 @@ impl Window {
             self.blocks.insert(parts, len, 0)
         };
         self.blocks.claim(block, batch.receipts.clone());
+        let most = match self.bytes() > self.limits.bytes / limits::WINDOW_CROWDED_SHARE {
+            true => self.limits.trace,
+            false => limits::WINDOW_TRACE_BYTES,
+        };
         let (mut at, mut large) = (0, None);
         for Found { trace, run, .. } in &mut found {
             let Some(trace) = *trace else { continue };
@@ -138,7 +142,7 @@ impl Window {
                 (run.at, run.end) = (at, at + len);
                 at += len;
             }
-            if self.add(trace, *run) > limits::REQUEST_BYTES / 2 {
+            if self.add(trace, *run) > most {
                 large = Some(trace);
             }
         }
