@@ -102,8 +102,24 @@ impl Edits {
 
     /// Puts the fields that `write` appends at the end of `message`.
     pub fn append(&mut self, message: Message<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append_first(message, write);
+    }
+
+    /// The same for what may be [appended again](Edits::append_again).
+    pub fn append_first(
+        &mut self,
+        message: Message<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Filling {
         let new = self.put(write);
         self.append_range(message.start as u32, new);
+        Filling(new)
+    }
+
+    /// Puts at the end of `message` what was put elsewhere in this request.
+    pub fn append_again(&mut self, message: Message<'_>, Filling(range): Filling) {
+        self.new_bytes += (range.1 - range.0) as usize;
+        self.append_range(message.start as u32, range);
     }
 
     /// Reserves a place at the end of `message` for what is known later. What is put there then

@@ -15,10 +15,10 @@ use super::rules::{self, Place, Preset, Removed, RuleId, Rules};
 use super::value::{Done, Treat};
 use crate::batch::Signal;
 use crate::moment::Moment;
-use crate::otlp::edit::Edits;
+use crate::otlp::edit::{Edits, Filling};
 use crate::otlp::fields::{log_record, resource, scope, span, status};
 use crate::otlp::view::{self, AnyValue, ResourceGroup, ScopeGroup};
-use crate::otlp::wire::{Field, Message};
+use crate::otlp::wire::{Field, Message, put_varint_field};
 use crate::otlp::write::put_int_attribute;
 use crate::processors::inspect::{Inspector, Item, Part};
 use crate::processors::repeats::Repeats;
@@ -48,6 +48,8 @@ pub struct Scrub {
     passed_inside: Repeats,
     /// Where edits go that are not to be made.
     unmade: Edits,
+    /// What was told last of an item of this batch, and where it stands: most are told the same.
+    told: Option<((Signal, Done, usize), Filling)>,
 }
 
 impl Scrub {
@@ -59,6 +61,7 @@ impl Scrub {
             passed: Repeats::default(),
             passed_inside: Repeats::default(),
             unmade: Edits::default(),
+            told: None,
         }
     }
 
@@ -284,36 +287,48 @@ impl Scrub {
         done: Done,
         edits: &mut Edits,
     ) {
+        self.tell(item, own, done, edits);
+        if self.rules.dry_run || gone.is_empty() {
+            return;
+        }
+        let (own, attributes) = (gone.get(..own).unwrap_or_default(), attribute_fields(item).0);
+        calls::keep(&self.rules, item, own, attributes, edits);
+        for part in gone {
+            edits.remove(item.message, &item.field(*part));
+        }
+        item.hide(gone);
+    }
+
+    /// Says in counts of ours what was found, and in those of OTLP what is taken out, `own` of it
+    /// attributes.
+    fn tell(&mut self, item: &Item<'_>, own: usize, done: Done, edits: &mut Edits) {
         let rules = &*self.rules;
-        let is_span = item.signal == Signal::Traces;
-        let (attributes, dropped) = match is_span {
-            true => (span::ATTRIBUTES, span::DROPPED_ATTRIBUTES_COUNT),
-            false => (log_record::ATTRIBUTES, log_record::DROPPED_ATTRIBUTES_COUNT),
-        };
+        let (attributes, dropped) = attribute_fields(item);
         let counts = [
             (&rules.keys.events, done.events),
             (&rules.keys.attributes, done.attributes),
             (&rules.keys.values, done.values),
         ];
-        for (key, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
-            count(edits, item, attributes, key, n);
-        }
-        if rules.dry_run {
-            return;
-        }
-        if done.events > 0 {
-            let number = span::DROPPED_EVENTS_COUNT;
-            raise(edits, item.message, number, item.other(number), done.events);
-        }
-        if own > 0 {
-            raise(edits, item.message, dropped, item.other(dropped), own);
-        }
-        if !gone.is_empty() {
-            calls::keep(rules, item, gone.get(..own).unwrap_or_default(), attributes, edits);
-            for part in gone {
-                edits.remove(item.message, &item.field(*part));
-            }
-            item.hide(gone);
+        let counts = counts.into_iter().filter(|(_, n)| *n > 0);
+        let made = if rules.dry_run { [0; 2] } else { [done.events, own] };
+        let raised = [span::DROPPED_EVENTS_COUNT, dropped].into_iter().zip(made);
+        let raised = raised.filter(|(_, n)| *n > 0);
+        let what = (item.signal, done, own);
+        let is_count =
+            |part: &Part| item.meaning(*part) == KNOWN && rules.keys.has(item.key(*part));
+        let is_told = |(number, _)| item.other(number).is_some();
+        if item.attributes.iter().any(is_count) || raised.clone().any(is_told) {
+            counts.for_each(|(key, n)| count(edits, item, attributes, key, n));
+            raised.for_each(|(k, n)| raise(edits, item.message, k, item.other(k), n));
+        } else if let Some((_, told)) = self.told.filter(|(told, _)| *told == what) {
+            edits.append_again(item.message, told);
+        } else if done != Done::default() || own > 0 {
+            let told = edits.append_first(item.message, |out| {
+                counts
+                    .for_each(|(k, n)| put_int_attribute(out, attributes, k.as_bytes(), n as i64));
+                raised.for_each(|(k, n)| put_varint_field(out, k, n as u64));
+            });
+            self.told = Some((what, told));
         }
     }
 
@@ -399,7 +414,16 @@ impl Inspector for Scrub {
     }
 
     fn end(&mut self, _now: Moment, _edits: &mut Edits) {
+        self.told = None;
         self.rules.counters.add(&mut self.removed);
+    }
+}
+
+/// The numbers of the fields with the attributes of an item and with the count of those dropped.
+fn attribute_fields(item: &Item<'_>) -> (u32, u32) {
+    match item.signal {
+        Signal::Logs => (log_record::ATTRIBUTES, log_record::DROPPED_ATTRIBUTES_COUNT),
+        _ => (span::ATTRIBUTES, span::DROPPED_ATTRIBUTES_COUNT),
     }
 }
 
