@@ -254,23 +254,25 @@ fn under_pressure_the_oldest_leave_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_trace_that_takes_more_than_its_share_leaves_once_room_is_short() {
+fn traces_that_take_more_than_their_share_leave_once_room_is_short() {
     let mut bench = Bench::new("{limit_mib: 16}");
     let long = "x".repeat(100_000);
-    let mut span = |trace: u32, id: u32| bench.pass(&format!("span {trace:x}/{id:x} k=\"{long}\""));
-    assert!(span(1, 1).is_empty(), "it is the oldest");
+    let span = |trace: u32, id: u32| format!("span {trace:x}/{id:x} k=\"{long}\"\n");
+    assert!(bench.pass(&span(1, 1)).is_empty(), "it is the oldest");
     // Of seven tenths of 16 MiB a sixteenth are seven of these spans, and a quarter are 29.
-    for id in 1..=20 {
-        assert!(span(2, id).is_empty(), "there is room");
+    for id in 1..=10 {
+        let both = span(2, id) + &span(3, id);
+        assert!(bench.pass(&both).is_empty(), "there is room");
     }
-    for trace in 3..=12 {
-        assert!(span(trace, 1).is_empty());
+    for trace in 4..=14 {
+        assert!(bench.pass(&span(trace, 1)).is_empty());
     }
-    let left = span(2, 21);
-    assert_eq!(left.concat().matches("span 2/").count(), 21, "all of it leaves");
-    assert!(span(1, 2).is_empty(), "the oldest stays");
-    assert_eq!(span(2, 22).len(), 1, "it is late");
-    assert_eq!((bench.released("size"), bench.released("bytes")), (1, 0));
+    let left = bench.pass(&(span(2, 11) + &span(3, 11) + &span(2, 12))).concat();
+    let count = |trace: u32| left.matches(&format!("span {trace}/")).count();
+    assert_eq!((count(2), count(3)), (12, 11), "all of both leaves");
+    assert!(bench.pass(&span(1, 2)).is_empty(), "the oldest stays");
+    assert_eq!(bench.pass(&span(2, 13)).len(), 1, "it is late");
+    assert_eq!((bench.released("size"), bench.released("bytes")), (2, 0));
 }
 
 #[test]

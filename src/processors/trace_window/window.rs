@@ -133,7 +133,7 @@ impl Window {
             true => self.limits.trace,
             false => limits::WINDOW_TRACE_BYTES,
         };
-        let (mut at, mut large) = (0, None);
+        let (mut at, mut large) = (0, vec![]);
         for Found { trace, run, .. } in &mut found {
             let Some(trace) = *trace else { continue };
             run.block = block;
@@ -143,12 +143,13 @@ impl Window {
                 at += len;
             }
             if self.add(trace, *run) > most {
-                large = Some(trace);
+                large.push(trace);
             }
         }
         self.found = found;
-        if let Some(large) = large {
-            self.release(large, Cause::Size, now, out);
+        if !large.is_empty() {
+            // One that is here twice is gone the second time.
+            large.into_iter().for_each(|trace| self.release(trace, Cause::Size, now, out));
             self.send(now, out);
         }
     }
